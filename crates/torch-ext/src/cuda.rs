@@ -1,0 +1,105 @@
+//! CUDA, opened at run time: a program links the CPU's libtorch only, so one binary serves machines with and without.
+
+use crate::{Error, ffi};
+use std::{
+    ffi::CString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+use tch::Device;
+
+/// What CUDA tensors need first, then what libtorch would later look for by bare name, which fails unless its folder is
+/// on the loader's path. Opened here by full path, the bare name finds it.
+const LIBRARIES: [&str; 3] = [
+    "libtorch_cuda.so",
+    "libtorch_cuda_linalg.so",
+    "libcaffe2_nvrtc.so",
+];
+
+/// Opens libtorch's CUDA libraries, from the folder of the libtorch_cpu in use.
+///
+/// Call it before anything asks about CUDA: libtorch answers the first such question for good. A success says that the
+/// libraries are there, not that a device is: ask `tch::Cuda` after.
+///
+/// # Errors
+/// [`Error::NoCuda`] if this libtorch was installed without CUDA, another if its libraries cannot be opened.
+pub fn open_cuda() -> Result<(), Error> {
+    let folder = libtorch_folder()?;
+    let [main, later @ ..] = LIBRARIES.map(|name| folder.join(name));
+    if !main.exists() {
+        return Err(Error::NoCuda { missing: main });
+    }
+    open(&main)?;
+    later
+        .iter()
+        .filter(|library| library.exists())
+        .try_for_each(|library| open(library))
+}
+
+/// Waits until `device` has done all that was asked of it. The CPU always has.
+pub fn synchronize(device: Device) {
+    if let Device::Cuda(index) = device {
+        tch::Cuda::synchronize(index as i64);
+    }
+}
+
+fn libtorch_folder() -> Result<PathBuf, Error> {
+    // SAFETY: returns null or a string of its own for us to free.
+    let path = unsafe { ffi::take_string(ffi::torch_ext_libtorch_cpu_path()) };
+    let folder = path.as_deref().map(Path::new).and_then(Path::parent);
+    folder.map(Path::to_owned).ok_or(Error::Unlocated)
+}
+
+fn open(library: &Path) -> Result<(), Error> {
+    let path = CString::new(library.as_os_str().as_bytes())
+        .expect("a path the loader gave has no zero in it");
+    // SAFETY: the path ends in a zero; the library is one of libtorch's own, made to be opened like this.
+    match unsafe { ffi::take_string(ffi::torch_ext_open_library(path.as_ptr())) } {
+        None => Ok(()),
+        Some(message) => Err(Error::OpenCuda {
+            library: library.to_owned(),
+            message,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtorch_is_found_where_it_was_loaded_from() {
+        assert!(libtorch_folder().unwrap().join("libtorch_cpu.so").exists());
+    }
+
+    #[test]
+    fn without_cuda_says_which_library_is_missing() {
+        match (
+            open_cuda(),
+            libtorch_folder().unwrap().join("libtorch_cuda.so"),
+        ) {
+            (Ok(()), library) => assert!(library.exists()),
+            (Err(Error::NoCuda { missing }), library) => {
+                assert_eq!(missing, library);
+                assert!(!library.exists());
+            }
+            (Err(error), _) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_library_that_cannot_be_opened_says_why() {
+        let error = open(Path::new("/nowhere/libnothing.so"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("cannot open /nowhere/libnothing.so: "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_cpu_needs_no_waiting() {
+        synchronize(Device::Cpu);
+    }
+}

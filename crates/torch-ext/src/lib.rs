@@ -1,0 +1,19 @@
+//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, autocast on every device, a FLOP counter,
+//! CUDA opened at run time, and two facts about memory.
+//!
+//! The only crate with `unsafe`. Its C++ side is in `cpp/`, one job a file; no C++ exception gets past it.
+
+mod adamw;
+mod autocast;
+mod cuda;
+mod error;
+mod ffi;
+mod flops;
+mod memory;
+
+pub use adamw::AdamW;
+pub use autocast::Autocast;
+pub use cuda::{open_cuda, synchronize};
+pub use error::Error;
+pub use flops::FlopCounter;
+pub use memory::{peak_memory_bytes, tune_allocator};
