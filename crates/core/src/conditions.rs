@@ -1,0 +1,126 @@
+use crate::DataSpec;
+use tch::{Device, Kind, Tensor};
+
+/// What an image is asked to be, one row an image.
+///
+/// Dropped is a value, not an absence (the null class, all padding, an empty mask), so the rows of one batch may differ
+/// and one network serves conditional and unconditional use.
+#[derive(Debug)]
+pub struct Conditions {
+    /// i64 `[n]` in `0..=num_classes`; `num_classes` means "no class".
+    pub class: Tensor,
+    /// i64 `[n, max_tokens]`; 0 is padding, a row of padding means "no caption".
+    pub tokens: Tensor,
+    /// Pixels to keep, present exactly when the model was built with [`DataSpec::known_pixels`] or is asked to in-paint.
+    pub known: Option<Known>,
+}
+
+/// Known pixels.
+#[derive(Debug)]
+pub struct Known {
+    /// f32 `[n, c, h, w]` in [-1, 1]; meaningless where the mask is 0.
+    pub pixels: Tensor,
+    /// f32 `[n, 1, h, w]`: 1 where the pixel is known, 0 where it is to be made.
+    pub mask: Tensor,
+}
+
+/// Training or evaluation images with their conditions.
+#[derive(Debug)]
+pub struct Batch {
+    /// f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels.
+    pub images: Tensor,
+    /// One row an image.
+    pub conditions: Conditions,
+}
+
+impl Conditions {
+    /// `n` rows that ask for nothing.
+    pub fn none(n: i64, data: &DataSpec, device: Device) -> Self {
+        let known = data.known_pixels.then(|| Known {
+            pixels: Tensor::zeros(data.shape.batch(n), (Kind::Float, device)),
+            mask: Tensor::zeros([n, 1, data.shape.height, data.shape.width], (Kind::Float, device)),
+        });
+        Self {
+            class: Tensor::full([n], data.null_class(), (Kind::Int64, device)),
+            tokens: Tensor::zeros([n, data.max_tokens()], (Kind::Int64, device)),
+            known,
+        }
+    }
+
+    /// One row for each class id.
+    pub fn of_classes(classes: &[i64], data: &DataSpec, device: Device) -> Self {
+        let none = Self::none(classes.len() as i64, data, device);
+        Self { class: Tensor::from_slice(classes).to_device(device), ..none }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> i64 {
+        self.class.size()[0]
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows `start..start + len`, sharing storage.
+    pub fn narrow(&self, start: i64, len: i64) -> Self {
+        self.map(|t| t.narrow(0, start, len))
+    }
+
+    /// The same conditions on another device.
+    pub fn to_device(&self, device: Device) -> Self {
+        self.map(|t| t.to_device(device))
+    }
+
+    /// The same known pixels with class and text dropped: the other half of classifier-free guidance.
+    pub fn unprompted(&self, data: &DataSpec) -> Self {
+        Self {
+            class: self.class.full_like(data.null_class()),
+            tokens: self.tokens.zeros_like(),
+            known: self.known.as_ref().map(Known::shallow_clone),
+        }
+    }
+
+    fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
+        Self {
+            class: f(&self.class),
+            tokens: f(&self.tokens),
+            known: self.known.as_ref().map(|k| Known { pixels: f(&k.pixels), mask: f(&k.mask) }),
+        }
+    }
+}
+
+impl Known {
+    fn shallow_clone(&self) -> Self {
+        Self { pixels: self.pixels.shallow_clone(), mask: self.mask.shallow_clone() }
+    }
+}
+
+impl Batch {
+    /// Number of images.
+    pub fn len(&self) -> i64 {
+        self.images.size()[0]
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Images `start..start + len`, sharing storage.
+    pub fn narrow(&self, start: i64, len: i64) -> Self {
+        Self {
+            images: self.images.narrow(0, start, len),
+            conditions: self.conditions.narrow(start, len),
+        }
+    }
+
+    /// The same batch on another device.
+    pub fn to_device(&self, device: Device) -> Self {
+        Self {
+            images: self.images.to_device(device),
+            conditions: self.conditions.to_device(device),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+use crate::{DataSpec, Generator, Result};
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+use tch::nn;
+
+/// A family of generators: how one is configured and built.
+pub trait Family: Debug + 'static {
+    /// What experiments call it.
+    const NAME: &'static str;
+
+    /// Its section of an experiment: `deny_unknown_fields`, `default`, a doc comment on every field.
+    type Config: Serialize
+        + DeserializeOwned
+        + JsonSchema
+        + Default
+        + Clone
+        + Debug
+        + Send
+        + 'static;
+
+    /// A configuration small enough to train in a test within seconds.
+    fn tiny() -> Self::Config;
+
+    /// Checks what types cannot; must accept all that [`Family::build`] can build.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) with key, value and rule.
+    fn validate(config: &Self::Config, data: &DataSpec) -> Result<()>;
+
+    /// Creates the parameters under `vars` and the model on them. `config` has passed [`Family::validate`].
+    fn build(config: &Self::Config, data: &DataSpec, vars: nn::Path) -> Result<Box<dyn Generator>>;
+}
+
+/// A number about a model, with its meaning.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Fact {
+    /// Such as `latent_dim` or `prior_kl_bits_per_dim`.
+    pub name: &'static str,
+    /// Its value.
+    pub value: f64,
+    /// One clause that says what it means.
+    pub meaning: &'static str,
+}
