@@ -1,1 +1,12 @@
-//! paragone-nn
+//! Layers that several families share, as functions of a [`tch::nn::Path`] with PyTorch's parameter names and
+//! initialisation.
+
+mod condition;
+mod layers;
+
+pub use condition::ConditionEmbedding;
+pub use layers::{conv, linear, upsample2x, zero_conv};
+
+/// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.
+#[cfg(test)]
+static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
