@@ -3,21 +3,13 @@
 
 use std::{env, path::PathBuf};
 
-const SOURCES: [&str; 4] = [
-    "cpp/adamw.cpp",
-    "cpp/autocast.cpp",
-    "cpp/cuda.cpp",
-    "cpp/flops.cpp",
-];
+const SOURCES: [&str; 4] = ["cpp/adamw.cpp", "cpp/autocast.cpp", "cpp/cuda.cpp", "cpp/flops.cpp"];
 
 fn main() {
     // torch-sys has `links = "tch"`, so what its build script says arrives as DEP_TCH_*.
     let lib =
         PathBuf::from(env::var("DEP_TCH_LIBTORCH_LIB").expect("set by torch-sys's build script"));
-    let include = lib
-        .parent()
-        .expect("libtorch's lib has a parent")
-        .join("include");
+    let include = lib.parent().expect("libtorch's lib has a parent").join("include");
 
     println!("cargo:rerun-if-changed=cpp");
     println!("cargo:libtorch_lib={}", lib.display());
@@ -31,10 +23,7 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         // libtorch was built with NDEBUG; without it some of its structs have another layout here than there.
         .define("NDEBUG", None)
-        .define(
-            "_GLIBCXX_USE_CXX11_ABI",
-            env::var("LIBTORCH_CXX11_ABI").as_deref().unwrap_or("1"),
-        )
+        .define("_GLIBCXX_USE_CXX11_ABI", env::var("LIBTORCH_CXX11_ABI").as_deref().unwrap_or("1"))
         // libtorch's headers are full of unused parameters.
         .warnings(false)
         .files(SOURCES)

@@ -43,11 +43,7 @@ impl AdamW {
         ];
         for (list, tensors) in lists {
             if tensors.len() != params.len() {
-                return Err(Error::Length {
-                    list,
-                    expected: params.len(),
-                    got: tensors.len(),
-                });
+                return Err(Error::Length { list, expected: params.len(), got: tensors.len() });
             }
         }
         // SAFETY: five arrays of `params.len()` pointers to live tensors; the other side checks the tensors themselves.
@@ -79,11 +75,7 @@ mod tests {
 
     /// Moments and step of a new parameter.
     fn fresh(param: &Tensor) -> [Tensor; 3] {
-        [
-            param.zeros_like(),
-            param.zeros_like(),
-            Tensor::zeros([], OPTIONS),
-        ]
+        [param.zeros_like(), param.zeros_like(), Tensor::zeros([], OPTIONS)]
     }
 
     fn update_one(
@@ -93,13 +85,7 @@ mod tests {
         state: &[Tensor; 3],
     ) -> Result<(), Error> {
         let one = |tensor: &Tensor| [tensor.shallow_clone()];
-        optimizer.update(
-            &one(param),
-            &one(grad),
-            &one(&state[0]),
-            &one(&state[1]),
-            &one(&state[2]),
-        )
+        optimizer.update(&one(param), &one(grad), &one(&state[0]), &one(&state[1]), &one(&state[2]))
     }
 
     fn values(tensor: &Tensor) -> Vec<f64> {
@@ -108,22 +94,14 @@ mod tests {
 
     fn assert_close(got: &Tensor, want: &[f64], tolerance: f64) {
         for (got, want) in values(got).iter().zip(want) {
-            assert!(
-                (got - want).abs() <= tolerance * want.abs().max(1.0),
-                "{got} is not {want}"
-            );
+            assert!((got - want).abs() <= tolerance * want.abs().max(1.0), "{got} is not {want}");
         }
     }
 
     /// With a constant gradient the corrected moments are g and g², so every step is closed form.
     #[test]
     fn constant_gradient_follows_the_closed_form() {
-        let optimizer = AdamW {
-            lr: 0.01,
-            betas: (0.9, 0.99),
-            weight_decay: 0.1,
-            eps: 1e-3,
-        };
+        let optimizer = AdamW { lr: 0.01, betas: (0.9, 0.99), weight_decay: 0.1, eps: 1e-3 };
         let (start, gradient) = ([1.5, -0.7, 0.0, 3.0], [0.2, -4.0, 1e-3, -0.05]);
         let param = Tensor::from_slice(&start).set_requires_grad(true);
         let grad = Tensor::from_slice(&gradient);
@@ -149,33 +127,19 @@ mod tests {
     /// ```
     #[test]
     fn changing_gradients_give_golden_values() {
-        let optimizer = AdamW {
-            lr: 0.1,
-            betas: (0.9, 0.95),
-            weight_decay: 0.05,
-            eps: 1e-8,
-        };
-        let params = [
-            Tensor::from_slice(&[0.5f32, -1.0]),
-            Tensor::from_slice(&[2.0f32]),
-        ];
+        let optimizer = AdamW { lr: 0.1, betas: (0.9, 0.95), weight_decay: 0.05, eps: 1e-8 };
+        let params = [Tensor::from_slice(&[0.5f32, -1.0]), Tensor::from_slice(&[2.0f32])];
         let grads = [
             ([1.0f32, -0.1], [3.0f32]),
             ([-0.5, 0.2], [0.0]),
             ([0.25, 0.0], [-30.0]),
             ([2.0, 5.0], [0.7]),
         ];
-        let [exp_avgs, exp_avg_sqs, steps] = [0, 1, 2].map(|i| {
-            params
-                .iter()
-                .map(|p| fresh(p)[i].copy())
-                .collect::<Vec<_>>()
-        });
+        let [exp_avgs, exp_avg_sqs, steps] =
+            [0, 1, 2].map(|i| params.iter().map(|p| fresh(p)[i].copy()).collect::<Vec<_>>());
         for (first, second) in grads {
             let grads = [Tensor::from_slice(&first), Tensor::from_slice(&second)];
-            optimizer
-                .update(&params, &grads, &exp_avgs, &exp_avg_sqs, &steps)
-                .unwrap();
+            optimizer.update(&params, &grads, &exp_avgs, &exp_avg_sqs, &steps).unwrap();
         }
         assert_close(&params[0], &GOLDEN_PARAMS_0, 1e-6);
         assert_close(&params[1], &GOLDEN_PARAMS_1, 1e-6);
@@ -190,76 +154,43 @@ mod tests {
     /// The kernel walks raw memory: an expanded gradient has less of it than the parameter.
     #[test]
     fn gradients_of_any_layout_and_kind_are_the_same_gradients() {
-        let optimizer = AdamW {
-            lr: 0.1,
-            betas: (0.9, 0.99),
-            weight_decay: 0.0,
-            eps: 1e-8,
-        };
+        let optimizer = AdamW { lr: 0.1, betas: (0.9, 0.99), weight_decay: 0.0, eps: 1e-8 };
         let dense = Tensor::from_slice(&[1.0f32, -2.0, 4.0, -8.0, 16.0, -32.0]).reshape([3, 2]);
         let expanded = Tensor::from_slice(&[1.0f32, -2.0]).expand([3, 2], false);
         let transposed = dense.tr().contiguous().tr();
-        for grad in [
-            expanded,
-            transposed,
-            dense.to_kind(Kind::BFloat16),
-            dense.to_kind(Kind::Double),
-        ] {
+        for grad in
+            [expanded, transposed, dense.to_kind(Kind::BFloat16), dense.to_kind(Kind::Double)]
+        {
             let (a, b) = (Tensor::ones([3, 2], OPTIONS), Tensor::ones([3, 2], OPTIONS));
             update_one(&optimizer, &a, &grad, &fresh(&a)).unwrap();
-            update_one(
-                &optimizer,
-                &b,
-                &grad.to_kind(Kind::Float).contiguous(),
-                &fresh(&b),
-            )
-            .unwrap();
+            update_one(&optimizer, &b, &grad.to_kind(Kind::Float).contiguous(), &fresh(&b))
+                .unwrap();
             assert_eq!(a, b, "{grad:?}");
         }
     }
 
     #[test]
     fn what_does_not_fit_is_an_error_and_changes_nothing() {
-        let optimizer = AdamW {
-            lr: 0.1,
-            betas: (0.9, 0.99),
-            weight_decay: 0.1,
-            eps: 1e-8,
-        };
+        let optimizer = AdamW { lr: 0.1, betas: (0.9, 0.99), weight_decay: 0.1, eps: 1e-8 };
         let param = Tensor::ones([2, 3], OPTIONS);
         let state = fresh(&param);
         let expect = |param: &Tensor, grad: &Tensor, state: &[Tensor; 3], part: &str| {
-            let error = update_one(&optimizer, param, grad, state)
-                .unwrap_err()
-                .to_string();
+            let error = update_one(&optimizer, param, grad, state).unwrap_err().to_string();
             assert!(error.contains(part), "{error:?} does not say {part:?}");
         };
         let grad = Tensor::ones([2, 3], OPTIONS);
         expect(&param, &Tensor::new(), &state, "undefined");
-        expect(
-            &param,
-            &Tensor::ones([2], OPTIONS),
-            &state,
-            "has shape [2, 3], its gradient [2]",
-        );
+        expect(&param, &Tensor::ones([2], OPTIONS), &state, "has shape [2, 3], its gradient [2]");
         expect(
             &param,
             &grad,
-            &[
-                grad.zeros_like(),
-                Tensor::zeros([3, 2], OPTIONS),
-                state[2].copy(),
-            ],
+            &[grad.zeros_like(), Tensor::zeros([3, 2], OPTIONS), state[2].copy()],
             "differ in shape",
         );
         expect(
             &param,
             &grad,
-            &[
-                grad.zeros_like(),
-                grad.to_kind(Kind::Double),
-                state[2].copy(),
-            ],
+            &[grad.zeros_like(), grad.to_kind(Kind::Double), state[2].copy()],
             "differ in kind",
         );
         expect(
@@ -274,9 +205,7 @@ mod tests {
             &state,
             "a view with gaps",
         );
-        let error = optimizer
-            .update(&[param.shallow_clone()], &[], &[], &[], &[])
-            .unwrap_err();
+        let error = optimizer.update(&[param.shallow_clone()], &[], &[], &[], &[]).unwrap_err();
         assert_eq!(error.to_string(), "grads has 0 tensors for 1 parameters");
         assert_eq!(param, Tensor::ones([2, 3], OPTIONS));
         assert_eq!(values(&state[2]), [0.0]);
@@ -284,13 +213,8 @@ mod tests {
 
     #[test]
     fn no_parameters_is_no_work() {
-        AdamW {
-            lr: 0.1,
-            betas: (0.9, 0.99),
-            weight_decay: 0.1,
-            eps: 1e-8,
-        }
-        .update(&[], &[], &[], &[], &[])
-        .unwrap();
+        AdamW { lr: 0.1, betas: (0.9, 0.99), weight_decay: 0.1, eps: 1e-8 }
+            .update(&[], &[], &[], &[], &[])
+            .unwrap();
     }
 }

@@ -30,29 +30,14 @@ impl Autocast {
         };
         let before = state(cuda)?;
         let inside = match kind {
-            None => ffi::AutocastState {
-                enabled: 0,
-                ..before
-            },
+            None => ffi::AutocastState { enabled: 0, ..before },
             // The numbers are those of c10::ScalarType.
-            Some(Kind::Half) => ffi::AutocastState {
-                enabled: 1,
-                kind: 5,
-                cache: 0,
-            },
-            Some(Kind::BFloat16) => ffi::AutocastState {
-                enabled: 1,
-                kind: 15,
-                cache: 0,
-            },
+            Some(Kind::Half) => ffi::AutocastState { enabled: 1, kind: 5, cache: 0 },
+            Some(Kind::BFloat16) => ffi::AutocastState { enabled: 1, kind: 15, cache: 0 },
             Some(_) => return Err(Error::Autocast { device, kind }),
         };
         set_state(cuda, inside)?;
-        Ok(Autocast {
-            cuda,
-            before,
-            not_send: PhantomData,
-        })
+        Ok(Autocast { cuda, before, not_send: PhantomData })
     }
 }
 
@@ -67,12 +52,7 @@ impl Drop for Autocast {
 fn state(cuda: bool) -> Result<ffi::AutocastState, Error> {
     let mut state = ffi::AutocastState::default();
     // SAFETY: `state` outlives the call.
-    unsafe {
-        ffi::check(
-            "autocast",
-            ffi::torch_ext_autocast_get(cuda.into(), &mut state),
-        )?
-    };
+    unsafe { ffi::check("autocast", ffi::torch_ext_autocast_get(cuda.into(), &mut state))? };
     Ok(state)
 }
 
@@ -132,10 +112,7 @@ mod tests {
     #[test]
     fn is_the_thread_s_own() {
         let _guard = Autocast::enter(CPU, Some(Kind::BFloat16)).unwrap();
-        assert_eq!(
-            std::thread::spawn(product_kind).join().unwrap(),
-            Kind::Float
-        );
+        assert_eq!(std::thread::spawn(product_kind).join().unwrap(), Kind::Float);
     }
 
     #[test]
@@ -157,19 +134,12 @@ mod tests {
 
     #[test]
     fn refuses_what_it_cannot_do() {
-        for (device, kind) in [
-            (CPU, Some(Kind::Double)),
-            (CPU, Some(Kind::Float)),
-            (Device::Mps, Some(Kind::Half)),
-        ] {
-            assert!(matches!(
-                Autocast::enter(device, kind),
-                Err(Error::Autocast { .. })
-            ));
+        for (device, kind) in
+            [(CPU, Some(Kind::Double)), (CPU, Some(Kind::Float)), (Device::Mps, Some(Kind::Half))]
+        {
+            assert!(matches!(Autocast::enter(device, kind), Err(Error::Autocast { .. })));
         }
-        let error = Autocast::enter(CPU, Some(Kind::Double))
-            .unwrap_err()
-            .to_string();
+        let error = Autocast::enter(CPU, Some(Kind::Double)).unwrap_err().to_string();
         assert_eq!(error, "autocast to Some(Double) on Cpu is not supported");
         assert_eq!(product_kind(), Kind::Float);
     }

@@ -10,11 +10,7 @@ use tch::Device;
 
 /// What CUDA tensors need first, then what libtorch would later look for by bare name, which fails unless its folder is
 /// on the loader's path. Opened here by full path, the bare name finds it.
-const LIBRARIES: [&str; 3] = [
-    "libtorch_cuda.so",
-    "libtorch_cuda_linalg.so",
-    "libcaffe2_nvrtc.so",
-];
+const LIBRARIES: [&str; 3] = ["libtorch_cuda.so", "libtorch_cuda_linalg.so", "libcaffe2_nvrtc.so"];
 
 /// Opens libtorch's CUDA libraries, from the folder of the libtorch_cpu in use.
 ///
@@ -22,18 +18,20 @@ const LIBRARIES: [&str; 3] = [
 /// libraries are there, not that a device is: ask `tch::Cuda` after.
 ///
 /// # Errors
-/// [`Error::NoCuda`] if this libtorch was installed without CUDA, another if its libraries cannot be opened.
+/// [`Error::NoCuda`] if this libtorch was installed without CUDA, [`Error::NoDriver`] if the machine has no driver of
+/// NVIDIA's, another if libtorch's libraries cannot be opened.
 pub fn open_cuda() -> Result<(), Error> {
     let folder = libtorch_folder()?;
     let [main, later @ ..] = LIBRARIES.map(|name| folder.join(name));
     if !main.exists() {
         return Err(Error::NoCuda { missing: main });
     }
-    open(&main)?;
-    later
-        .iter()
-        .filter(|library| library.exists())
-        .try_for_each(|library| open(library))
+    // libcaffe2_nvrtc links the driver; asked first, the answer is clear and the big libraries stay closed.
+    open(Path::new("libcuda.so.1")).map_err(|message| Error::NoDriver { message })?;
+    for library in [main].into_iter().chain(later).filter(|library| library.exists()) {
+        open(&library).map_err(|message| Error::OpenCuda { library, message })?;
+    }
+    Ok(())
 }
 
 /// Waits until `device` has done all that was asked of it. The CPU always has.
@@ -50,17 +48,12 @@ fn libtorch_folder() -> Result<PathBuf, Error> {
     folder.map(Path::to_owned).ok_or(Error::Unlocated)
 }
 
-fn open(library: &Path) -> Result<(), Error> {
+/// Opens a library for as long as the process lives, or gives the loader's message.
+fn open(library: &Path) -> Result<(), String> {
     let path = CString::new(library.as_os_str().as_bytes())
-        .expect("a path the loader gave has no zero in it");
-    // SAFETY: the path ends in a zero; the library is one of libtorch's own, made to be opened like this.
-    match unsafe { ffi::take_string(ffi::torch_ext_open_library(path.as_ptr())) } {
-        None => Ok(()),
-        Some(message) => Err(Error::OpenCuda {
-            library: library.to_owned(),
-            message,
-        }),
-    }
+        .expect("no zero in a path of ours or the loader's");
+    // SAFETY: the path ends in a zero; the library is libtorch's or the driver, made to be opened like this.
+    unsafe { ffi::take_string(ffi::torch_ext_open_library(path.as_ptr())) }.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -73,12 +66,9 @@ mod tests {
     }
 
     #[test]
-    fn without_cuda_says_which_library_is_missing() {
-        match (
-            open_cuda(),
-            libtorch_folder().unwrap().join("libtorch_cuda.so"),
-        ) {
-            (Ok(()), library) => assert!(library.exists()),
+    fn without_cuda_says_what_is_missing() {
+        match (open_cuda(), libtorch_folder().unwrap().join("libtorch_cuda.so")) {
+            (Ok(()) | Err(Error::NoDriver { .. }), library) => assert!(library.exists()),
             (Err(Error::NoCuda { missing }), library) => {
                 assert_eq!(missing, library);
                 assert!(!library.exists());
@@ -89,13 +79,8 @@ mod tests {
 
     #[test]
     fn a_library_that_cannot_be_opened_says_why() {
-        let error = open(Path::new("/nowhere/libnothing.so"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("cannot open /nowhere/libnothing.so: "),
-            "{error}"
-        );
+        let message = open(Path::new("/nowhere/libnothing.so")).unwrap_err();
+        assert!(message.starts_with("/nowhere/libnothing.so: "), "{message}");
     }
 
     #[test]

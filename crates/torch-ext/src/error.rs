@@ -39,6 +39,12 @@ pub enum Error {
         /// The library that would be there.
         missing: PathBuf,
     },
+    /// The machine has no driver for NVIDIA's GPUs.
+    #[error("this machine has no NVIDIA driver: {message}")]
+    NoDriver {
+        /// What the loader said of the driver's library.
+        message: String,
+    },
     /// A library of CUDA's is there but cannot be opened.
     #[error("cannot open {}: {message}", library.display())]
     OpenCuda {

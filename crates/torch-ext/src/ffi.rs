@@ -66,8 +66,5 @@ pub unsafe fn check(operation: &'static str, message: *mut c_char) -> Result<(),
 
 /// Pointers to the C++ tensors behind `tensors`, valid as long as these are.
 pub fn pointers(tensors: &[Tensor]) -> Vec<*mut C_tensor> {
-    tensors
-        .iter()
-        .map(|tensor| tensor.as_ptr().cast_mut())
-        .collect()
+    tensors.iter().map(|tensor| tensor.as_ptr().cast_mut()).collect()
 }

@@ -3,7 +3,8 @@
 /// Tells glibc's allocator to keep freed memory instead of giving it back to the system.
 ///
 /// A training step allocates and frees the same large activations over and over; by default each is a fresh mapping
-/// whose every page faults again. Call it first in `main`, before the threads and the tensors. The price: memory that
+/// whose every page faults again (on two cores a small network's step took 98 ms, and 64 with this; see
+/// `examples/allocator.rs`). Call it first in `main`, before the threads and the tensors. The price: memory that
 /// one model freed still counts in the process's peak. Does nothing where the C library is not glibc.
 pub fn tune_allocator() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -21,9 +22,7 @@ pub fn peak_memory_bytes() -> Option<u64> {
 
 /// The "high water mark" in the text of `/proc/<pid>/status`.
 fn peak_of(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024)
 }

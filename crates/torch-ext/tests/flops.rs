@@ -44,14 +44,8 @@ fn products_of_matrices_and_vectors() {
     assert_eq!(count(|| a.bmm(&b)), batched);
     assert_eq!(count(|| ones(&[4, 3, 7]).baddbmm(&a, &b, 1, 1)), batched);
     assert_eq!(count(|| ones(&[3, 7]).addbmm(&a, &b)), batched);
-    assert_eq!(
-        count(|| Tensor::einsum("bij,bjk->bik", &[&a, &b], None::<&[i64]>)),
-        batched
-    );
-    assert_eq!(
-        count(|| a.reshape([2, 2, 3, 5]).matmul(&b.reshape([2, 2, 5, 7]))),
-        batched
-    );
+    assert_eq!(count(|| Tensor::einsum("bij,bjk->bik", &[&a, &b], None::<&[i64]>)), batched);
+    assert_eq!(count(|| a.reshape([2, 2, 3, 5]).matmul(&b.reshape([2, 2, 5, 7]))), batched);
     assert_eq!(count(|| &a + &a), 0.0);
 }
 
@@ -63,11 +57,7 @@ fn linear_layer() {
     for bias in [None, Some(&b)] {
         let mut y = Tensor::new();
         assert_eq!(count(|| y = x.linear(&w, bias)), forward);
-        assert_eq!(
-            count(|| backward(&y)),
-            forward,
-            "only the weight has a gradient"
-        );
+        assert_eq!(count(|| backward(&y)), forward, "only the weight has a gradient");
     }
     let x = x.set_requires_grad(true);
     assert_eq!(count(|| backward(&x.linear(&w, Some(&b)))), 3.0 * forward);
@@ -78,11 +68,7 @@ fn linear_layer() {
 fn convolution_with_stride_padding_groups_and_bias() {
     let _alone = alone();
     let forward = 2.0 * 4.0 * (4 * 5) as f64 * 9.0 * (6 / 3) as f64 * 9.0;
-    for (kind, autocast) in [
-        (Kind::Float, false),
-        (Kind::Float, true),
-        (Kind::Double, false),
-    ] {
+    for (kind, autocast) in [(Kind::Float, false), (Kind::Float, true), (Kind::Double, false)] {
         // f64 takes another backend than f32; under autocast the operator is dispatched twice.
         let _guard = autocast.then(|| Autocast::enter(Device::Cpu, Some(Kind::BFloat16)).unwrap());
         let make = |shape: &[i64]| Tensor::ones(shape, (kind, Device::Cpu)).set_requires_grad(true);
@@ -108,10 +94,7 @@ fn convolutions_of_every_kind() {
     let (x, w) = (ones(&[2, 3, 9, 9]), weight(&[4, 3, 3, 3]));
     let positions =
         |n: i32, channels: i32, kernel: i32| 2.0 * 2.0 * f64::from(n * channels * kernel);
-    assert_eq!(
-        count(|| x.conv2d(&w, NO_BIAS, 1, 0, 2, 1)),
-        positions(5 * 5, 3 * 4, 9)
-    );
+    assert_eq!(count(|| x.conv2d(&w, NO_BIAS, 1, 0, 2, 1)), positions(5 * 5, 3 * 4, 9));
     assert_eq!(
         count(|| x.conv2d_padding(&w, NO_BIAS, 1, "same", 1, 1)),
         positions(9 * 9, 3 * 4, 9)
@@ -141,10 +124,7 @@ fn transposed_convolution() {
     let (x, w) = (weight(&[2, 6, 5, 5]), weight(&[6, 4, 4, 4]));
     let forward = 2.0 * 2.0 * (5 * 5) as f64 * 6.0 * 4.0 * 16.0;
     let mut y = Tensor::new();
-    assert_eq!(
-        count(|| y = x.conv_transpose2d(&w, NO_BIAS, 2, 1, 0, 1, 1)),
-        forward
-    );
+    assert_eq!(count(|| y = x.conv_transpose2d(&w, NO_BIAS, 2, 1, 0, 1, 1)), forward);
     assert_eq!(y.size(), [2, 4, 10, 10]);
     assert_eq!(count(|| backward(&y)), 2.0 * forward);
 }
@@ -171,22 +151,14 @@ fn double_backward() {
 #[test]
 fn attention() {
     let _alone = alone();
-    let (q, k, v) = (
-        weight(&[2, 3, 16, 8]),
-        weight(&[2, 3, 32, 8]),
-        weight(&[2, 3, 32, 8]),
-    );
+    let (q, k, v) = (weight(&[2, 3, 16, 8]), weight(&[2, 3, 32, 8]), weight(&[2, 3, 32, 8]));
     let product = 2.0 * (2 * 3 * 16 * 32 * 8) as f64;
     let attend = |mask: Option<Tensor>, dropout: f64| {
         Tensor::scaled_dot_product_attention(&q, &k, &v, mask, dropout, false, None, false)
     };
     let mut y = Tensor::new();
     assert_eq!(count(|| y = attend(None, 0.0)), 2.0 * product);
-    assert_eq!(
-        count(|| backward(&y)),
-        5.0 * product,
-        "four, and the scores again"
-    );
+    assert_eq!(count(|| backward(&y)), 5.0 * product, "four, and the scores again");
     let mask = Tensor::ones([16, 32], (Kind::Bool, Device::Cpu));
     assert_eq!(count(|| attend(Some(mask), 0.0)), 2.0 * product);
     // Dropout has no fused kernel on the CPU: plain products, the scores kept.
