@@ -3,6 +3,7 @@
 
 mod condition;
 mod layers;
+pub mod pixel;
 
 pub use condition::ConditionEmbedding;
 pub use layers::{conv, linear, upsample2x, zero_conv};
