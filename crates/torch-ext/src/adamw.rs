@@ -118,7 +118,7 @@ mod tests {
         assert!(param.requires_grad() && param.is_leaf());
     }
 
-    /// Numbers of a plain f64 implementation in Python:
+    /// Numbers of a plain f64 implementation in Python, which `torch.optim.AdamW` repeats to 1e-7:
     ///
     /// ```python
     /// for t, g in enumerate(grads, 1):

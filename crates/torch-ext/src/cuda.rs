@@ -22,13 +22,13 @@ const LIBRARIES: [&str; 3] = ["libtorch_cuda.so", "libtorch_cuda_linalg.so", "li
 /// NVIDIA's, another if libtorch's libraries cannot be opened.
 pub fn open_cuda() -> Result<(), Error> {
     let folder = libtorch_folder()?;
-    let [main, later @ ..] = LIBRARIES.map(|name| folder.join(name));
-    if !main.exists() {
-        return Err(Error::NoCuda { missing: main });
+    let libraries = LIBRARIES.map(|name| folder.join(name));
+    if !libraries[0].exists() {
+        return Err(Error::NoCuda { missing: libraries[0].clone() });
     }
     // libcaffe2_nvrtc links the driver; asked first, the answer is clear and the big libraries stay closed.
     open(Path::new("libcuda.so.1")).map_err(|message| Error::NoDriver { message })?;
-    for library in [main].into_iter().chain(later).filter(|library| library.exists()) {
+    for library in libraries.into_iter().filter(|library| library.exists()) {
         open(&library).map_err(|message| Error::OpenCuda { library, message })?;
     }
     Ok(())

@@ -1,4 +1,7 @@
 //! The FLOP counter against counts by hand. In a program of its own, for a counter sees what every thread computes.
+//!
+//! `torch.utils.flop_counter` of PyTorch 2.11 gives the same numbers, but for the backward pass of grouped convolutions,
+//! whose groups it forgets, and for fused attention on the CPU, which it leaves out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
