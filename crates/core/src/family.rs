@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use tch::nn;
 
 /// A family of generators: how one is configured and built.
-pub trait Family: Debug + 'static {
+pub trait Family: Debug + Send + 'static {
     /// What experiments call it.
     const NAME: &'static str;
 
