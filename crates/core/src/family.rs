@@ -19,6 +19,10 @@ pub trait Family: Debug + Send + 'static {
         + Send
         + 'static;
 
+    /// Top-level keys of the configuration on which samples and scores depend, but no weights: they may be changed after
+    /// training.
+    const SAMPLING_KEYS: &'static [&'static str] = &[];
+
     /// A configuration small enough to train in a test within seconds.
     fn tiny() -> Self::Config;
 
