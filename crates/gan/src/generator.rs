@@ -1,0 +1,118 @@
+//! The network that turns a latent and a condition into an image.
+
+use crate::{
+    GeneratorConfig,
+    blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
+};
+use paragone_core::{Conditions, DataSpec, Noise};
+use paragone_nn::ConditionEmbedding;
+use tch::{
+    Device, Kind, Tensor,
+    nn::{self, Path},
+};
+
+/// A residual upsampling network without normalization.
+#[derive(Debug)]
+pub struct GeneratorNet {
+    latent_dim: i64,
+    /// `[channels, height, width]` of the coarsest resolution.
+    base_dims: [i64; 3],
+    condition: ConditionEmbedding,
+    mapping: Option<[nn::Linear; 2]>,
+    base: nn::Linear,
+    /// Blocks and, but at the last, the way up, coarse to fine.
+    resolutions: Vec<(Vec<ResidualBlock>, Option<nn::Conv2D>)>,
+    image: nn::Conv2D,
+    /// Height and width of each noise map, in the order of use; none without pixel noise.
+    noise_sizes: Vec<[i64; 2]>,
+}
+
+/// What the generator leaves to chance.
+#[derive(Debug)]
+pub struct Draw {
+    /// Standard normal, `[n, latent_dim]`.
+    pub z: Tensor,
+    /// Standard normal noise maps, each `[n, 1, h, w]`; none: zero everywhere.
+    pub pixels: Vec<Tensor>,
+}
+
+impl GeneratorNet {
+    pub fn new(path: &Path, config: &GeneratorConfig, latent_dim: i64, data: &DataSpec) -> Self {
+        let factor = 1 << (config.widths.len() - 1);
+        let [channels, height, width] = data.shape.dims();
+        let base_dims = [config.widths[0], height / factor, width / factor];
+        let inputs = 2 * latent_dim;
+        let style_dim = config.style_dim;
+        let mapping = (style_dim > 0).then(|| {
+            let first = blocks::linear(path / "mapping" / 0, inputs, style_dim, 1.0);
+            [first, blocks::linear(path / "mapping" / 1, style_dim, style_dim, RELU_GAIN)]
+        });
+        let resolutions = config.widths.iter().zip(&config.blocks).enumerate();
+        let resolutions = resolutions.map(|(i, (&width, &number))| {
+            let path = path / "resolutions" / i;
+            let block = |j| ResidualBlock::new(&(&path / j), width, style_dim, config.pixel_noise);
+            let next = config.widths.get(i + 1);
+            let up = next.map(|&next| blocks::up_conv(&(&path / "up"), width, next));
+            ((0..number).map(block).collect(), up)
+        });
+        let noise_sizes = config.blocks.iter().enumerate().flat_map(|(i, &number)| {
+            std::iter::repeat_n([base_dims[1] << i, base_dims[2] << i], number as usize)
+        });
+        let finest = *config.widths.last().expect("validated: at least one resolution");
+        Self {
+            latent_dim,
+            base_dims,
+            condition: ConditionEmbedding::new(path / "condition", data, latent_dim),
+            mapping,
+            base: blocks::linear(path / "base", inputs, base_dims.iter().product(), 1.0),
+            resolutions: resolutions.collect(),
+            image: blocks::conv(path / "image", finest, channels, 3, 1.0),
+            noise_sizes: if config.pixel_noise { noise_sizes.collect() } else { Vec::new() },
+        }
+    }
+
+    /// Images f32 `[n, c, h, w]` in [-1, 1].
+    pub fn forward(&self, draw: &Draw, conditions: &Conditions) -> Tensor {
+        let condition = self.condition.forward(conditions).to_kind(draw.z.kind());
+        let inputs = Tensor::cat(&[&draw.z, &condition], 1); // [n, 2 latent_dim]
+        let style = self.mapping.as_ref().map(|[first, second]| {
+            leaky_relu(&leaky_relu(&inputs.apply(first)).apply(second)) // [n, style_dim]
+        });
+        let [channels, height, width] = self.base_dims;
+        let mut x = inputs.apply(&self.base).view([-1, channels, height, width]);
+        let mut noise = draw.pixels.iter();
+        for (blocks, up) in &self.resolutions {
+            for block in blocks {
+                x = block.forward(&x, style.as_ref(), noise.next());
+            }
+            if let Some(up) = up {
+                x = blocks::upsample(up, &x);
+            }
+        }
+        leaky_relu(&x).apply(&self.image).to_kind(draw.z.kind()).tanh()
+    }
+
+    /// Chance from libtorch's global generator, for training.
+    pub fn draw(&self, n: i64, device: Device) -> Draw {
+        let options = (Kind::Float, device);
+        let map = |[h, w]: &[i64; 2]| Tensor::randn([n, 1, *h, *w], options);
+        Draw {
+            z: Tensor::randn([n, self.latent_dim], options),
+            pixels: self.noise_sizes.iter().map(map).collect(),
+        }
+    }
+
+    /// Chance from the noise of the images, scaled by `temperature`: draw 0 is z, draw 1 + i the map of block i.
+    pub fn draw_from(&self, noise: &Noise, temperature: f64) -> Draw {
+        Draw {
+            z: noise.normal(0, &[self.latent_dim]) * temperature,
+            pixels: self.pixels_from(noise, temperature),
+        }
+    }
+
+    /// The noise maps alone, scaled by `temperature`.
+    pub fn pixels_from(&self, noise: &Noise, temperature: f64) -> Vec<Tensor> {
+        let maps = self.noise_sizes.iter().zip(1..);
+        maps.map(|([h, w], draw)| noise.normal(draw, &[1, *h, *w]) * temperature).collect()
+    }
+}

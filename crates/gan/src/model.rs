@@ -1,0 +1,193 @@
+//! The two networks as one generator of images: phases, losses and sampling.
+
+use crate::{
+    GanConfig, PenaltyKind, augment::Augment, discriminator::DiscriminatorNet,
+    generator::GeneratorNet, penalty,
+};
+use paragone_core::{
+    Batch, DataSpec, Error, Fact, Generator, Latents, Loss, Offer, OnStep, OptimizerConfig, Phase,
+    Progress, Result, SampleRequest, Schedule, StepContext,
+};
+use tch::{Kind, Tensor, nn::Path};
+
+const DISCRIMINATOR: &str = "discriminator";
+const GENERATOR: &str = "generator";
+
+/// A generator, its discriminator and the augmentation between them.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) config: GanConfig,
+    pub(crate) generator: GeneratorNet,
+    pub(crate) discriminator: DiscriminatorNet,
+    augment: Augment,
+}
+
+impl Model {
+    pub fn new(config: &GanConfig, data: &DataSpec, vars: &Path) -> Self {
+        let discriminator = vars / DISCRIMINATOR;
+        Self {
+            config: config.clone(),
+            generator: GeneratorNet::new(
+                &(vars / GENERATOR),
+                &config.generator,
+                config.latent_dim,
+                data,
+            ),
+            discriminator: DiscriminatorNet::new(&discriminator, &config.discriminator, data),
+            augment: Augment::new(&discriminator, &config.augment, data.shape),
+        }
+    }
+
+    /// The discriminator's loss on real images and generated ones, row by row under the same conditions.
+    ///
+    /// `loss` among the scalars is the game's own; penalties, in steps that have them, stand beside it.
+    pub(crate) fn discriminator_loss(
+        &self,
+        batch: &Batch,
+        fake: &Tensor,
+        step: &StepContext,
+    ) -> Result<Loss> {
+        let config = &self.config;
+        let n = batch.len();
+        let penalty = if step.step % config.penalty_every == 0 {
+            config.penalty()
+        } else {
+            PenaltyKind::None
+        };
+        let zero_centred = matches!(penalty, PenaltyKind::R1 | PenaltyKind::R1R2);
+        // One pass over real and generated images together; no layer mixes rows.
+        let images =
+            Tensor::cat(&[&batch.images, fake], 0).detach().set_requires_grad(zero_centred);
+        let condition = self.discriminator.embed(&batch.conditions);
+        let logits = self.judge(&images, &condition.repeat([2, 1]));
+        let (real, fake_logits) = (logits.narrow(0, 0, n), logits.narrow(0, n, n));
+        let game = config.loss.discriminator(&real, &fake_logits).mean(Kind::Float);
+        let mut scalars = vec![
+            ("loss", game.detach()),
+            ("real_minus_fake", (&real - &fake_logits).mean(Kind::Float).detach()),
+        ];
+        let mut total = game;
+        let lazy = config.penalty_every as f64;
+        if zero_centred {
+            // R1 alone leaves the second half's gradients out of the sum that is differentiated.
+            let judged = if penalty == PenaltyKind::R1 { &real } else { &logits };
+            let norms = penalty::squared_gradient_norms(judged, &images)?;
+            let (r1, r2) =
+                (norms.narrow(0, 0, n).mean(Kind::Float), norms.narrow(0, n, n).mean(Kind::Float));
+            total = total + (&r1 + &r2) * (lazy * config.gamma_at(step.progress) / 2.0);
+            scalars.push(("r1", r1.detach()));
+            if penalty == PenaltyKind::R1R2 {
+                scalars.push(("r2", r2.detach()));
+            }
+        } else if penalty == PenaltyKind::Interpolates {
+            let points = penalty::interpolates(&batch.images, fake);
+            let distance =
+                penalty::one_centred(&self.judge(&points, &condition), &points)?.mean(Kind::Float);
+            total = total + &distance * (lazy * config.gradient_penalty);
+            scalars.push(("gradient_penalty", distance.detach()));
+        }
+        let statistics = self.verdicts(&real.detach(), &fake_logits.detach());
+        Ok(Loss { total, scalars, statistics })
+    }
+
+    /// The generator's loss. `fake` carries its graph; the discriminator's parameters are taken as they are.
+    pub(crate) fn generator_loss(&self, batch: &Batch, fake: &Tensor) -> Loss {
+        let condition = tch::no_grad(|| self.discriminator.embed(&batch.conditions));
+        let real = || tch::no_grad(|| self.judge(&batch.images, &condition));
+        let losses = self.config.loss.generator(real, &self.judge(fake, &condition));
+        Loss::new(losses.mean(Kind::Float))
+    }
+
+    /// Logits of augmented images.
+    fn judge(&self, images: &Tensor, condition: &Tensor) -> Tensor {
+        self.discriminator.forward(&self.augment.apply(images), condition)
+    }
+
+    /// What the adaptive augmentation wants to know: the sum of the verdicts' signs, and the number of images.
+    fn verdicts(&self, real: &Tensor, fake: &Tensor) -> Vec<Tensor> {
+        if self.config.augment.target.is_none() {
+            return Vec::new();
+        }
+        let verdicts =
+            if self.config.loss.is_paired() { real - fake } else { real.shallow_clone() };
+        let signs = verdicts.sign().to_kind(Kind::Float);
+        vec![signs.sum(Kind::Float), signs.ones_like().sum(Kind::Float)]
+    }
+}
+
+impl Generator for Model {
+    fn phases(&self) -> Vec<Phase> {
+        let optimizer = OptimizerConfig {
+            lr: 1e-3,
+            // Huang et al. 2024: no momentum, which chases the other network's last move.
+            betas: [0.0, 0.99],
+            weight_decay: 0.0,
+            clip: None,
+            skip_above: None,
+            warmup: 0.02,
+            schedule: Schedule::Cosine,
+            final_lr: 0.05,
+        };
+        let discriminator =
+            Phase { name: DISCRIMINATOR, parameters: &[DISCRIMINATOR], every: 1, optimizer };
+        let generator = Phase {
+            name: GENERATOR,
+            parameters: &[GENERATOR],
+            every: self.config.generator_every,
+            optimizer,
+        };
+        vec![discriminator, generator]
+    }
+
+    fn loss(&self, phase: &Phase, batch: &Batch, step: &StepContext) -> Result<Loss> {
+        let draw = self.generator.draw(batch.len(), batch.images.device());
+        let make = || self.generator.forward(&draw, &batch.conditions);
+        match phase.name {
+            DISCRIMINATOR => self.discriminator_loss(batch, &tch::no_grad(make), step),
+            GENERATOR => Ok(self.generator_loss(batch, &make())),
+            other => unreachable!("a GAN has no phase {other:?}"),
+        }
+    }
+
+    fn after_step(&self, _phase: &Phase, loss: &Loss, _step: &StepContext) -> Result<()> {
+        if let [verdicts, images] = loss.statistics.as_slice() {
+            tch::no_grad(|| self.augment.adapt(verdicts, images));
+        }
+        Ok(())
+    }
+
+    /// One network call. `temperature` scales the latent and the pixel noise: below 1 the images are more typical and
+    /// less diverse, as under truncation, without truncation's cut.
+    fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        refuse_guidance(request)?;
+        let draw = self.generator.draw_from(request.noise, request.temperature);
+        let images = self.generator.forward(&draw, request.conditions);
+        on_step.step(Progress { call: 1, calls: 1, images: &|| images.shallow_clone() })?;
+        Ok(images)
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        vec![Fact {
+            name: "latent_dim",
+            value: self.config.latent_dim as f64,
+            meaning: "numbers in a latent, standard normal",
+        }]
+    }
+
+    fn latents(&self) -> Offer<'_, dyn Latents> {
+        Ok(self)
+    }
+}
+
+/// Guidance mixes a conditional and an unconditional score or distribution; a GAN's generator defines neither, and to
+/// extrapolate between two images of the same latent is no established practice.
+pub(crate) fn refuse_guidance(request: &SampleRequest) -> Result<()> {
+    if request.guidance_scale == 1.0 {
+        return Ok(());
+    }
+    let reason = format!(
+        "guidance_scale is {}, but a gan has neither scores nor probabilities to guide: it must be 1",
+        request.guidance_scale
+    );
+    Err(Error::Unsupported(reason))
+}
