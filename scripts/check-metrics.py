@@ -1,0 +1,128 @@
+"""Compares this repository's scores with numpy, scipy and prdc on fixed features. See scripts/check-metrics."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import scipy.linalg
+from prdc import compute_prdc
+from safetensors.numpy import save_file
+
+
+def feature_sets():
+    """Pairs of feature sets: easy ones, and those on which implementations are known to differ."""
+    rng = np.random.default_rng(0)
+
+    def relu(n, d, scale=1.0, shift=0.0):
+        return np.maximum(rng.normal(shift, scale, (n, d)), 0)
+
+    mixing = rng.normal(0, 1, (64, 64)) / 8
+    sets = {
+        "gaussian": (rng.normal(0, 1, (2000, 64)) @ mixing, rng.normal(0.1, 1.1, (2000, 64)) @ mixing),
+        "rectified": (relu(3000, 128), relu(3000, 128, 1.1, 0.05)),
+        "fewer-images-than-dims": (relu(300, 512), relu(300, 512, 1.1)),
+        "large-offset": (1000 + rng.normal(0, 1, (1500, 32)), 1000.2 + rng.normal(0, 1, (1500, 32))),
+        "unequal-counts": (relu(2500, 64), relu(1500, 64, 0.8)),
+        "10k": (relu(10_000, 128), relu(10_000, 128, 1.05)),
+    }
+    constant = relu(2000, 64)
+    constant[:, 10:20] = 0
+    sets["constant-features"] = (constant, constant[::-1] * 1.2)
+    real = relu(2000, 64)
+    sets["collapsed"] = (real, np.repeat(relu(1, 64), 2000, axis=0) + 1e-3 * rng.normal(0, 1, (2000, 64)))
+    sets["shares-images"] = (real, np.concatenate([real[:500], relu(1500, 64)]))
+    return {name: [x.astype(np.float32) for x in pair] for name, pair in sets.items()}
+
+
+def frechet_distance(x, y):
+    """By scipy's matrix square root."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    c1, c2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = np.real(scipy.linalg.sqrtm(c1 @ c2))
+    return float(np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(c1) + np.trace(c2) - 2 * np.trace(root))
+
+
+def kernel_distance(x, y):
+    """The unbiased estimate from whole sets, by its definition."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    n, d = x.shape
+    k = lambda a, b: (a @ b.T / d + 1) ** 3
+    off_diagonal = lambda a: (np.sum(a) - np.trace(a)) / (n * (n - 1))
+    return float(off_diagonal(k(x, x)) + off_diagonal(k(y, y)) - 2 * np.mean(k(x, y)))
+
+
+def kernel_distance_in_subsets(x, y, size, seed, subsets=100):
+    """As torch-fidelity draws them."""
+    rng = np.random.RandomState(seed)
+    draw = lambda a: a[rng.choice(len(a), size, replace=False)]
+    values = [kernel_distance(draw(x), draw(y)) for _ in range(subsets)]
+    return float(np.mean(values)), float(np.std(values))
+
+
+def neighbours(x, y, k):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return compute_prdc(x, y, nearest_k=k)
+
+
+def expected(real, fake):
+    start = time.time()
+    three, five = neighbours(real, fake, 3), neighbours(real, fake, 5)
+    seconds = (time.time() - start) / 2
+    mean, std = kernel_distance_in_subsets(real, fake, min(1000, len(real), len(fake)), seed=0)
+    scores = {
+        "frechet_distance": frechet_distance(real, fake),
+        "kernel_distance_whole": kernel_distance(real, fake) if len(real) == len(fake) else None,
+        "kernel_distance_mean": mean,
+        "kernel_distance_std": std,
+        "precision": three["precision"],
+        "recall": three["recall"],
+        "density": five["density"],
+        "coverage": five["coverage"],
+    }
+    return scores, seconds
+
+
+def allowed(score, want, theirs):
+    """How far a score may be off. Nearest-neighbour scores count comparisons, so they agree to the last image."""
+    if score == "frechet_distance":
+        return 1e-5 * max(1.0, abs(want))
+    if score == "kernel_distance_whole":
+        return 1e-9 * max(1.0, abs(want))
+    if score == "kernel_distance_mean":  # other subsets: five standard errors of the difference
+        return 5 * theirs["kernel_distance_std"] * (2 / 100) ** 0.5 + 1e-9
+    if score == "kernel_distance_std":
+        return 0.5 * want + 1e-9
+    return 1e-9
+
+
+def main():
+    sets = feature_sets()
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        tensors = {f"{name}.{which}": np.ascontiguousarray(x) for name, pair in sets.items() for which, x in zip(("real", "fake"), pair)}
+        save_file(tensors, file.name)
+        output = subprocess.run([sys.argv[1], file.name], check=True, capture_output=True, text=True).stdout
+    results = {row["name"]: row for row in map(json.loads, output.splitlines())}
+
+    failed = False
+    print(f"{'features':24}{'score':24}{'ours':>16}{'reference':>16}{'difference':>12}{'allowed':>10}")
+    for name, (real, fake) in sets.items():
+        theirs, seconds = expected(real, fake)
+        for score, want in theirs.items():
+            got = results[name][score]
+            if want is None:
+                continue
+            limit = allowed(score, want, theirs)
+            wrong = not abs(got - want) <= limit
+            failed |= wrong
+            print(f"{name:24}{score:24}{got:16.9g}{want:16.9g}{got - want:12.1e}{limit:10.0e}{'  WRONG' if wrong else ''}")
+        ours = results[name]["seconds"]
+        print(f"{name:24}seconds: frechet {ours['frechet']:.2f}, kernel {ours['kernel']:.2f}, neighbours {ours['neighbours']:.2f} (prdc {seconds:.2f})")
+    sys.exit(failed)
+
+
+main()
