@@ -1,0 +1,195 @@
+//! The sections `train` and `eval`: what all models of an experiment share.
+
+use super::{
+    choice::{Budget, Interval},
+    rules::{Violation, at_least, distinct, hold, number, positive, share},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How every model is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Images in one optimiser step.
+    pub batch_size: u64,
+    /// Training that each model gets; exactly one of `images`, `seconds`, `flops`.
+    pub budget: Budget,
+    /// Arithmetic of the forward and backward pass; weights and sampling stay in f32.
+    pub precision: Precision,
+    /// The moving average of the weights that samples are drawn from.
+    pub ema: EmaConfig,
+    /// Micro-batches that a batch is cut into to save memory; must divide the batch size.
+    pub accumulate: u64,
+    /// Time between checkpoints, as a share of the budget or in seconds.
+    pub checkpoint_every: Interval,
+    /// Latest checkpoints to keep.
+    pub keep_checkpoints: u64,
+    /// Optimiser steps between logged ones.
+    pub log_every: u64,
+    /// Time between sample grids, as a share of the budget or in seconds.
+    pub sample_every: Interval,
+    /// Threads that libtorch computes with; by default its own choice.
+    pub threads: Option<u64>,
+}
+
+/// Number format of training arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    F32,
+    /// bfloat16 under autocast, with f32 weights and losses.
+    Bf16,
+}
+
+/// Exponential moving average of the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmaConfig {
+    /// Half-life as a share of the budget; 0 keeps no average and samples the weights themselves.
+    pub half_life: f64,
+    /// Early in training the half-life is at most this share of the images seen, so that the start is forgotten.
+    pub rampup: f64,
+}
+
+/// How every model is scored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Images drawn from each model.
+    pub samples: u64,
+    /// Images drawn or scored at once.
+    pub batch_size: u64,
+    /// Network whose features the scores compare.
+    pub features: Features,
+    /// Sampling seeds; every score is computed for each.
+    pub seeds: Vec<u64>,
+    /// Splits of the data that samples are compared with.
+    pub reference: Vec<Reference>,
+    /// Test images that likelihood is measured on, at most; a dear method may use fewer.
+    pub likelihood_images: u64,
+    /// Neighbours that precision and recall look at.
+    pub precision_recall_k: u64,
+    /// Neighbours that density and coverage look at.
+    pub density_coverage_k: u64,
+    /// Subsets that the kernel distance averages over.
+    pub kernel_subsets: u64,
+    /// Images in such a subset; at most `samples` are taken.
+    pub kernel_subset_size: u64,
+}
+
+/// A feature extractor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Features {
+    /// `classifier` where one comes with this program for the dataset at its size, else `random-conv`.
+    Auto,
+    /// A small frozen classifier of the dataset's own classes.
+    Classifier,
+    /// A frozen network of random weights, which needs no labels.
+    RandomConv,
+}
+
+/// A split of the data that samples are compared with.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reference {
+    /// The images trained on.
+    Train,
+    /// Images held out of training to tune on.
+    Validation,
+    /// Images that nothing was tuned on.
+    Test,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            batch_size: 128,
+            budget: Budget::Seconds(600.0),
+            precision: Precision::F32,
+            ema: EmaConfig::default(),
+            accumulate: 1,
+            checkpoint_every: Interval::Seconds(60.0),
+            keep_checkpoints: 2,
+            log_every: 20,
+            sample_every: Interval::Share(0.1),
+            threads: None,
+        }
+    }
+}
+
+impl Default for EmaConfig {
+    fn default() -> Self {
+        Self { half_life: 0.03, rampup: 0.05 }
+    }
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            samples: 10_000,
+            batch_size: 250,
+            features: Features::Auto,
+            seeds: vec![0],
+            reference: vec![Reference::Train, Reference::Test],
+            likelihood_images: 2_000,
+            precision_recall_k: 3,
+            density_coverage_k: 5,
+            kernel_subsets: 100,
+            kernel_subset_size: 1_000,
+        }
+    }
+}
+
+impl TrainConfig {
+    pub(super) fn check(&self) -> Result<(), Violation> {
+        at_least(1, "batch_size", self.batch_size)?;
+        match self.budget {
+            Budget::Images(images) => at_least(1, "budget.images", images),
+            Budget::Seconds(seconds) => positive("budget.seconds", seconds),
+            Budget::Flops(flops) => positive("budget.flops", flops),
+        }?;
+        share("ema.half_life", self.ema.half_life)?;
+        share("ema.rampup", self.ema.rampup)?;
+        at_least(1, "accumulate", self.accumulate)?;
+        hold(
+            self.batch_size.is_multiple_of(self.accumulate),
+            "accumulate",
+            self.accumulate,
+            || format!("must divide the batch size, {}", self.batch_size),
+        )?;
+        interval("checkpoint_every", self.checkpoint_every)?;
+        at_least(1, "keep_checkpoints", self.keep_checkpoints)?;
+        at_least(1, "log_every", self.log_every)?;
+        interval("sample_every", self.sample_every)?;
+        self.threads.map_or(Ok(()), |threads| at_least(1, "threads", threads))
+    }
+}
+
+fn interval(key: &str, interval: Interval) -> Result<(), Violation> {
+    match interval {
+        Interval::Seconds(seconds) => positive(&format!("{key}.seconds"), seconds),
+        Interval::Share(value) => {
+            let rule = "must be above 0 and at most 1";
+            number(&format!("{key}.share"), value, |v| v > 0.0 && v <= 1.0, rule)
+        }
+    }
+}
+
+impl EvalConfig {
+    pub(super) fn check(&self) -> Result<(), Violation> {
+        at_least(2, "samples", self.samples)?;
+        at_least(1, "batch_size", self.batch_size)?;
+        distinct("seeds", &self.seeds)?;
+        distinct("reference", &self.reference)?;
+        at_least(1, "likelihood_images", self.likelihood_images)?;
+        at_least(1, "precision_recall_k", self.precision_recall_k)?;
+        at_least(1, "density_coverage_k", self.density_coverage_k)?;
+        at_least(1, "kernel_subsets", self.kernel_subsets)?;
+        at_least(2, "kernel_subset_size", self.kernel_subset_size)
+    }
+}
