@@ -1,1 +1,99 @@
-//! paragone-data
+//! Datasets as 8-bit tensors, the order in which training sees them, and the loader that brings them to it.
+
+mod cifar10;
+mod config;
+mod dataset;
+mod error;
+mod fetch;
+mod file;
+mod idx;
+mod image_file;
+mod image_folder;
+mod loader;
+mod order;
+mod random;
+pub mod shapes;
+mod spec;
+#[cfg(test)]
+mod testing;
+
+pub use config::{Condition, DataConfig};
+pub use dataset::{Dataset, ImageSet, Split, data_spec};
+pub use error::DataError;
+pub use fetch::fetch;
+pub use image_file::read_image;
+pub use loader::{Loader, LoaderOptions};
+pub use order::{Indices, Order};
+pub use spec::{DatasetSpec, DebianPackage, FileSpec, spec, specs};
+
+use std::path::Path;
+
+/// The dataset that a configuration asks for; `datasets_dir` is where [`fetch`] puts files.
+///
+/// # Errors
+/// [`DataError`] naming the key that is wrong, or the file that is missing or wrong.
+pub fn open(config: &DataConfig, datasets_dir: &Path) -> Result<Box<dyn Dataset>, DataError> {
+    config.validate()?;
+    let spec = spec(&config.dataset)?;
+    if let (Some(shape), Some(size)) = (spec.shape, config.size)
+        && size != shape.height
+    {
+        let rule = format!("{} is kept at its own size, {}", spec.name, shape.height);
+        return Err(DataError::invalid("size", size, rule));
+    }
+    let folder = config.path.clone().unwrap_or_else(|| datasets_dir.join(&spec.name));
+    let dataset: Box<dyn Dataset> = match spec.name.as_str() {
+        "shapes" => Box::new(shapes::Shapes::new(config)?),
+        "image-folder" => Box::new(image_folder::ImageFolder::new(config)?),
+        "cifar10" => Box::new(cifar10::Cifar10::new(spec, config, folder)?),
+        _ => Box::new(idx::Idx::new(spec, config, folder)?),
+    };
+    if config.condition == Condition::Class && dataset.class_names().is_empty() {
+        let rule = "the images have no classes: put them into one folder a class, or use none";
+        return Err(DataError::invalid("condition", "class", rule));
+    }
+    Ok(dataset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+
+    fn open_error(config: &DataConfig) -> String {
+        open(config, Path::new("/nowhere")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_spec_opens_or_says_what_is_missing() {
+        for spec in specs() {
+            let config = DataConfig { dataset: spec.name.clone(), ..DataConfig::default() };
+            match open(&config, Path::new("/nowhere")) {
+                Ok(dataset) => assert_eq!(dataset.name(), spec.name),
+                Err(DataError::NotFetched { dataset, .. }) => assert_eq!(dataset, spec.name),
+                Err(other) => assert_eq!(
+                    (spec.name.as_str(), other.to_string().contains("path")),
+                    ("image-folder", true)
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_explained() {
+        let named = |name: &str| DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
+        assert!(open_error(&named("fashion")).contains("fashion-mnist"));
+        let sized = DataConfig { size: Some(32), ..named("mnist") };
+        assert!(open_error(&sized).contains("size is 32"));
+        let folder = Folder::new();
+        for i in 0..2 {
+            let path = folder.path().join(format!("{i}.png"));
+            image::RgbImage::new(4, 4).save(path).unwrap();
+        }
+        let path = Some(folder.path().to_owned());
+        let bare = DataConfig { path, size: Some(4), ..named("image-folder") };
+        assert!(open_error(&bare).contains("no classes"));
+        let unconditional = DataConfig { condition: Condition::None, ..bare };
+        assert!(open(&unconditional, Path::new("/nowhere")).is_ok());
+    }
+}

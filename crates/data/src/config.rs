@@ -1,0 +1,113 @@
+use crate::DataError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a model is asked to draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// Nothing: unconditional models.
+    None,
+    /// A class.
+    Class,
+    /// A caption.
+    Text,
+}
+
+/// The `data` section of an experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// `shapes`, `fashion-mnist`, `mnist`, `cifar10` or `image-folder`.
+    pub dataset: String,
+    /// What models are asked to draw: `none`, `class` or `text`.
+    pub condition: Condition,
+    /// Side of the images in pixels, where the dataset leaves it open: `shapes` (16, 32 or 64; default 16) and
+    /// `image-folder` (required).
+    pub size: Option<i64>,
+    /// Train images; the first ones where the dataset has more. Default: all, and 60,000 for `shapes`.
+    pub train_images: Option<u64>,
+    /// Test images; the first ones where the dataset has more. Default: all, and 10,000 for `shapes`.
+    pub test_images: Option<u64>,
+    /// Folder that holds the files. Default: where `paragone data fetch` puts them. Required for `image-folder`.
+    pub path: Option<PathBuf>,
+    /// Mirror every other training image, left to right. Wrong where left and right mean something, as in digits.
+    pub flip: bool,
+    /// Keep the last 5,000 train images out of training, to tune on.
+    pub validation: bool,
+    /// Share of training images whose condition is dropped, so that one network also learns to draw without one.
+    pub drop_condition: f64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            dataset: "shapes".to_owned(),
+            condition: Condition::Class,
+            size: None,
+            train_images: None,
+            test_images: None,
+            path: None,
+            flip: false,
+            validation: false,
+            drop_condition: 0.1,
+        }
+    }
+}
+
+impl DataConfig {
+    /// Checks what types cannot; what needs the files is checked by [`open`](crate::open).
+    ///
+    /// # Errors
+    /// [`DataError::InvalidConfig`] with key, value and rule.
+    pub fn validate(&self) -> Result<(), DataError> {
+        if !(0.0..=1.0).contains(&self.drop_condition) {
+            let rule = "must be between 0 and 1";
+            return Err(DataError::invalid("drop_condition", self.drop_condition, rule));
+        }
+        if self.condition == Condition::Text {
+            return Err(DataError::invalid(
+                "condition",
+                "text",
+                "is not written yet: use class or none",
+            ));
+        }
+        for (key, count) in [("train_images", self.train_images), ("test_images", self.test_images)]
+        {
+            if count == Some(0) {
+                return Err(DataError::invalid(key, 0, "must be at least 1"));
+            }
+        }
+        if let Some(size) = self.size.filter(|size| !(1..=1024).contains(size)) {
+            return Err(DataError::invalid("size", size, "must be between 1 and 1024"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_bad_values_name_their_key() {
+        let base = DataConfig::default();
+        base.validate().unwrap();
+        for (key, bad) in [
+            ("drop_condition", DataConfig { drop_condition: 1.5, ..base.clone() }),
+            ("condition", DataConfig { condition: Condition::Text, ..base.clone() }),
+            ("train_images", DataConfig { train_images: Some(0), ..base.clone() }),
+            ("size", DataConfig { size: Some(0), ..base.clone() }),
+        ] {
+            let text = bad.validate().unwrap_err().to_string();
+            assert!(text.starts_with(key), "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = serde_yaml::from_str::<DataConfig>("dataste: mnist").unwrap_err();
+        assert!(error.to_string().contains("dataste"), "{error}");
+    }
+}

@@ -1,0 +1,280 @@
+use crate::{Condition, DataConfig, DataError};
+use paragone_core::{Batch, Conditions, DataSpec, ImageShape, from_levels};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{fmt, ops::Range};
+use tch::{Device, Kind, Tensor};
+
+/// Images at the end of train that `validation: true` keeps out of training.
+pub(crate) const VALIDATION_IMAGES: u64 = 5_000;
+
+/// A part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// What models are trained on.
+    Train,
+    /// The last 5,000 train images, if the configuration keeps them out of training: to tune on.
+    Validation,
+    /// Never trained or tuned on.
+    Test,
+    /// Combinations of attributes that no other split has; only `shapes` has one.
+    HeldOut,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+            Self::HeldOut => "held-out",
+        })
+    }
+}
+
+/// The images of a split with what is known of them, in memory.
+#[derive(Debug)]
+pub struct ImageSet {
+    /// u8 `[n, c, h, w]` on the host.
+    pub images: Tensor,
+    /// i64 `[n]` on the host: class ids.
+    pub classes: Option<Tensor>,
+    /// One caption an image.
+    pub captions: Option<Vec<String>>,
+    /// SHA-256 of size, images, classes and captions, in hexadecimal.
+    pub hash: String,
+}
+
+/// A source of images.
+pub trait Dataset: fmt::Debug + Send + Sync {
+    /// What experiments call it.
+    fn name(&self) -> &str;
+
+    /// Size of every image.
+    fn shape(&self) -> ImageShape;
+
+    /// Names of the classes by id; empty without class labels.
+    fn class_names(&self) -> &[String];
+
+    /// The images of a split, always the same ones in the same order.
+    ///
+    /// # Errors
+    /// [`DataError`] naming the file that is missing or wrong, or saying why there is no such split.
+    fn load(&self, split: Split) -> Result<ImageSet, DataError>;
+}
+
+impl ImageSet {
+    /// Images from their levels, row-major `[n, c, h, w]`, with one class id and one caption an image if there are any.
+    ///
+    /// # Panics
+    /// If the numbers of levels, classes and captions do not agree.
+    pub fn new(
+        pixels: &[u8],
+        shape: ImageShape,
+        classes: Option<Vec<i64>>,
+        captions: Option<Vec<String>>,
+    ) -> Self {
+        let n = pixels.len() / shape.numel() as usize;
+        assert_eq!(n * shape.numel() as usize, pixels.len(), "whole images");
+        assert!(classes.as_ref().is_none_or(|c| c.len() == n), "one class an image");
+        assert!(captions.as_ref().is_none_or(|c| c.len() == n), "one caption an image");
+        let hash = content_hash(pixels, shape, classes.as_deref(), captions.as_deref());
+        let images = Tensor::from_slice(pixels).reshape(shape.batch(n as i64));
+        Self { images, classes: classes.map(|c| Tensor::from_slice(&c)), captions, hash }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> i64 {
+        self.images.size()[0]
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of every image.
+    pub fn shape(&self) -> ImageShape {
+        let size = self.images.size();
+        ImageShape { channels: size[1], height: size[2], width: size[3] }
+    }
+
+    /// Images `start..start + len` as a model sees them, on the host: nothing dropped, nothing flipped.
+    pub fn batch(&self, start: i64, len: i64, data: &DataSpec) -> Batch {
+        let mut conditions = Conditions::none(len, data, Device::Cpu);
+        if let Some(classes) = self.classes.as_ref().filter(|_| data.num_classes > 0) {
+            conditions.class = classes.narrow(0, start, len).copy();
+        }
+        Batch { images: from_levels(&self.images.narrow(0, start, len)), conditions }
+    }
+}
+
+/// What families may know of the data: from the train split.
+pub fn data_spec(train: &ImageSet, dataset: &dyn Dataset, config: &DataConfig) -> DataSpec {
+    let (mean, std) = mean_and_std(&train.images);
+    let num_classes = match config.condition {
+        Condition::Class => dataset.class_names().len() as i64,
+        Condition::None | Condition::Text => 0,
+    };
+    DataSpec { shape: dataset.shape(), num_classes, text: None, known_pixels: false, mean, std }
+}
+
+/// Mean and standard deviation of all levels, as f32 pixels in [-1, 1]: exact, from the counts of the 256 levels.
+fn mean_and_std(images: &Tensor) -> (f64, f64) {
+    let counts = images.flatten(0, -1).bincount::<Tensor>(None, 256).to_kind(Kind::Double);
+    let x = Tensor::arange(256, (Kind::Double, Device::Cpu)) / 127.5 - 1.0;
+    let p = &counts / counts.sum(Kind::Double);
+    let mean = (&p * &x).sum(Kind::Double);
+    let variance = (&p * (&x - &mean).square()).sum(Kind::Double);
+    (mean.double_value(&[]), variance.sqrt().double_value(&[]))
+}
+
+fn content_hash(
+    pixels: &[u8],
+    shape: ImageShape,
+    classes: Option<&[i64]>,
+    captions: Option<&[String]>,
+) -> String {
+    let mut hash = Sha256::new();
+    for number in shape.dims() {
+        hash.update(number.to_le_bytes());
+    }
+    hash.update((pixels.len() as u64).to_le_bytes());
+    hash.update(pixels);
+    for class in classes.unwrap_or_default() {
+        hash.update(class.to_le_bytes());
+    }
+    for caption in captions.unwrap_or_default() {
+        // The length keeps "ab" + "c" and "a" + "bc" apart.
+        hash.update((caption.len() as u64).to_le_bytes());
+        hash.update(caption);
+    }
+    hex(&hash.finalize())
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Which rows of its source a split has.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    pub train_images: Option<u64>,
+    pub test_images: Option<u64>,
+    pub validation: bool,
+}
+
+impl Parts {
+    pub fn new(config: &DataConfig) -> Self {
+        Self {
+            train_images: config.train_images,
+            test_images: config.test_images,
+            validation: config.validation,
+        }
+    }
+
+    /// Rows of the train or the validation split, of `available` train rows.
+    pub fn train_or_validation(
+        &self,
+        dataset: &str,
+        split: Split,
+        available: u64,
+    ) -> Result<Range<u64>, DataError> {
+        let all = limited("train_images", self.train_images, available)?;
+        if !self.validation {
+            return match split {
+                Split::Validation => {
+                    Err(no_split(dataset, split, "set data.validation to keep one out of training"))
+                }
+                _ => Ok(0..all),
+            };
+        }
+        if all <= VALIDATION_IMAGES {
+            let rule = format!("takes {VALIDATION_IMAGES} of only {all} train images");
+            return Err(DataError::invalid("validation", true, rule));
+        }
+        let kept = all - VALIDATION_IMAGES;
+        Ok(if split == Split::Validation { kept..all } else { 0..kept })
+    }
+
+    /// Rows of any split, of a source with these many train and test rows.
+    pub fn rows(
+        &self,
+        dataset: &str,
+        split: Split,
+        train: u64,
+        test: u64,
+    ) -> Result<Range<u64>, DataError> {
+        match split {
+            Split::Train | Split::Validation => self.train_or_validation(dataset, split, train),
+            Split::Test => Ok(0..limited("test_images", self.test_images, test)?),
+            Split::HeldOut => Err(no_split(dataset, split, "only shapes has one")),
+        }
+    }
+}
+
+fn limited(key: &'static str, wanted: Option<u64>, available: u64) -> Result<u64, DataError> {
+    match wanted {
+        Some(wanted) if wanted > available => {
+            Err(DataError::invalid(key, wanted, format!("there are only {available}")))
+        }
+        Some(wanted) => Ok(wanted),
+        None => Ok(available),
+    }
+}
+
+fn no_split(dataset: &str, split: Split, reason: &str) -> DataError {
+    DataError::NoSuchSplit { dataset: dataset.to_owned(), split, reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: ImageShape = ImageShape { channels: 1, height: 1, width: 2 };
+
+    #[test]
+    fn hash_covers_everything() {
+        let base = ImageSet::new(&[0, 1, 2, 3], SHAPE, Some(vec![0, 1]), None).hash;
+        assert_eq!(base, ImageSet::new(&[0, 1, 2, 3], SHAPE, Some(vec![0, 1]), None).hash);
+        let tall = ImageShape { height: 2, width: 1, ..SHAPE };
+        let captions = |a: &str, b: &str| Some(vec![a.to_owned(), b.to_owned()]);
+        let hashes = [
+            base,
+            ImageSet::new(&[0, 1, 2, 4], SHAPE, Some(vec![0, 1]), None).hash,
+            ImageSet::new(&[0, 1, 2, 3], SHAPE, Some(vec![1, 1]), None).hash,
+            ImageSet::new(&[0, 1, 2, 3], tall, Some(vec![0, 1]), None).hash,
+            ImageSet::new(&[0, 1, 2, 3], SHAPE, None, captions("ab", "c")).hash,
+            ImageSet::new(&[0, 1, 2, 3], SHAPE, None, captions("a", "bc")).hash,
+        ];
+        let distinct: std::collections::HashSet<_> = hashes.iter().collect();
+        assert_eq!(distinct.len(), hashes.len());
+    }
+
+    #[test]
+    fn mean_and_std_are_those_of_pixels() {
+        let levels = [0u8, 255, 255, 255];
+        let (mean, std) = mean_and_std(&Tensor::from_slice(&levels));
+        // Pixels −1, 1, 1, 1: mean 1/2, variance 3/4.
+        assert!((mean - 0.5).abs() < 1e-12 && (std - 0.75f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_batch_is_the_images_as_they_are() {
+        let set = ImageSet::new(&[0, 255, 128, 7], SHAPE, Some(vec![4, 2]), None);
+        let spec = DataSpec {
+            shape: SHAPE,
+            num_classes: 5,
+            text: None,
+            known_pixels: false,
+            mean: 0.0,
+            std: 1.0,
+        };
+        let batch = set.batch(1, 1, &spec);
+        assert_eq!(Vec::<i64>::try_from(&batch.conditions.class).unwrap(), [2]);
+        let levels = paragone_core::to_levels(&batch.images).flatten(0, -1);
+        assert_eq!(Vec::<i64>::try_from(levels).unwrap(), [128, 7]);
+    }
+}

@@ -1,0 +1,328 @@
+//! Bringing a dataset's files into `datasets/<name>/`: from its Debian package, or from a folder that the user names.
+//!
+//! Files are gathered and checked in a folder of their own beside their destination, and moved there by renaming only:
+//! whoever looks sees a whole file or none, and an interrupted fetch is begun again by the same command.
+
+use crate::{
+    DataError,
+    dataset::hex,
+    file,
+    spec::{DatasetSpec, DebianPackage, spec},
+};
+use flate2::read::GzDecoder;
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+/// How often a download's progress is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Puts the files of a dataset into `datasets_dir/name` and returns that folder; does nothing if they are there and whole.
+///
+/// `from` is a folder with the files or with the archive as downloaded; without it they come from the dataset's Debian
+/// package, which takes no root. `progress` is told bytes done and bytes in all. Every file is checked against the
+/// dataset's spec: size, and SHA-256 where it is known.
+///
+/// # Errors
+/// [`DataError::Fetch`] with what to do instead, or the error that names a wrong file.
+pub fn fetch(
+    name: &str,
+    from: Option<&Path>,
+    datasets_dir: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<PathBuf, DataError> {
+    fetch_files(&spec(name)?, from, datasets_dir, progress)
+}
+
+fn fetch_files(
+    spec: &DatasetSpec,
+    from: Option<&Path>,
+    datasets_dir: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<PathBuf, DataError> {
+    let target = datasets_dir.join(&spec.name);
+    if spec.files.is_empty() {
+        return Err(failed(spec, "it has no files"));
+    }
+    if (0..spec.files.len()).all(|index| check(spec, &target, index).is_ok()) {
+        return Ok(target);
+    }
+    fs::create_dir_all(datasets_dir).map_err(|e| DataError::io(datasets_dir, e))?;
+    let staging = tempfile::Builder::new()
+        .prefix(&format!(".fetch-{}-", spec.name))
+        .tempdir_in(datasets_dir)
+        .map_err(|e| DataError::io(datasets_dir, e))?;
+    let source = match (from, &spec.debian) {
+        (Some(folder), _) => folder.to_owned(),
+        (None, Some(debian)) => unpack_debian(spec, debian, staging.path(), progress)?,
+        (None, None) => return Err(failed(spec, "no package has it")),
+    };
+    let gathered = gather(spec, &source, staging.path(), progress)?;
+    for index in 0..spec.files.len() {
+        check(spec, &gathered, index)?;
+    }
+    install(spec, &gathered, &target)?;
+    Ok(target)
+}
+
+fn failed(spec: &DatasetSpec, problem: impl Into<String>) -> DataError {
+    DataError::Fetch {
+        dataset: spec.name.clone(),
+        problem: problem.into(),
+        advice: spec.by_hand.clone(),
+    }
+}
+
+/// Checks a file against its spec.
+fn check(spec: &DatasetSpec, folder: &Path, index: usize) -> Result<(), DataError> {
+    let path = spec.locate(folder, index)?;
+    let bytes = file::read(&path)?;
+    file::check_size(&path, spec.files[index].bytes, &bytes)?;
+    let Some(expected) = spec.files[index].sha256.clone() else { return Ok(()) };
+    let got = hex(&Sha256::digest(&bytes));
+    if got == expected { Ok(()) } else { Err(DataError::WrongHash { path, expected, got }) }
+}
+
+/// Copies the files, or unpacks the archive, into a folder below `staging`.
+fn gather(
+    spec: &DatasetSpec,
+    source: &Path,
+    staging: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<PathBuf, DataError> {
+    let gathered = staging.join("files");
+    fs::create_dir(&gathered).map_err(|e| DataError::io(&gathered, e))?;
+    if let Some(archive) =
+        spec.archive.as_ref().map(|name| source.join(name)).filter(|p| p.is_file())
+    {
+        unpack_archive(spec, &archive, &gathered, progress)?;
+        return Ok(gathered);
+    }
+    let paths: Vec<PathBuf> = (0..spec.files.len())
+        .map(|index| spec.locate(source, index))
+        .collect::<Result<_, _>>()
+        .map_err(|missing| match missing {
+            DataError::NotFetched { path, .. } => {
+                failed(spec, format!("{} is missing", path.display()))
+            }
+            other => other,
+        })?;
+    let size = |path: &PathBuf| fs::metadata(path).map_or(0, |data| data.len());
+    let total = paths.iter().map(size).sum();
+    let mut done = 0;
+    for path in &paths {
+        let copy = gathered.join(path.file_name().expect("a located file has a name"));
+        done += fs::copy(path, &copy).map_err(|e| DataError::io(path, e))?;
+        progress(done, total);
+    }
+    Ok(gathered)
+}
+
+/// Unpacks the files of a tar.gz, wherever in it they are.
+fn unpack_archive(
+    spec: &DatasetSpec,
+    archive: &Path,
+    gathered: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), DataError> {
+    let wrong =
+        |e: std::io::Error| DataError::malformed(archive, format!("not a whole tar.gz: {e}"));
+    let total = spec.files.iter().map(|file| file.bytes).sum();
+    let mut done = 0;
+    let reader = fs::File::open(archive).map_err(|e| DataError::io(archive, e))?;
+    let mut tar = tar::Archive::new(GzDecoder::new(std::io::BufReader::new(reader)));
+    for entry in tar.entries().map_err(wrong)? {
+        let mut entry = entry.map_err(wrong)?;
+        let path = entry.path().map_err(wrong)?.into_owned();
+        let Some(file) = spec.files.iter().find(|file| path.ends_with(&file.name)) else {
+            continue;
+        };
+        entry.unpack(gathered.join(&file.name)).map_err(wrong)?;
+        done += file.bytes;
+        progress(done, total);
+    }
+    Ok(())
+}
+
+/// Downloads and unpacks a Debian package below `staging`; returns the folder of the files. Needs no root: nothing is
+/// installed.
+fn unpack_debian(
+    spec: &DatasetSpec,
+    debian: &DebianPackage,
+    staging: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<PathBuf, DataError> {
+    let download = staging.join("download");
+    fs::create_dir(&download).map_err(|e| DataError::io(&download, e))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["download", &debian.package]).current_dir(&download);
+    let advice = "run `apt-get update` as root and try again";
+    run(spec, apt, advice, &staging.join("apt-get.log"), &mut || {
+        progress(folder_size(&download).min(debian.bytes), debian.bytes);
+    })?;
+    let package = fs::read_dir(&download)
+        .map_err(|e| DataError::io(&download, e))?
+        .filter_map(Result::ok)
+        .map(|item| item.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .ok_or_else(|| failed(spec, "apt-get downloaded nothing"))?;
+    let unpacked = staging.join("unpacked");
+    let mut dpkg = Command::new("dpkg-deb");
+    dpkg.arg("-x").arg(package).arg(&unpacked);
+    run(spec, dpkg, "try again", &staging.join("dpkg-deb.log"), &mut || {})?;
+    Ok(unpacked.join(&debian.folder))
+}
+
+/// Runs a program to its end, calling `tick` now and then.
+fn run(
+    spec: &DatasetSpec,
+    mut command: Command,
+    advice: &str,
+    log: &Path,
+    tick: &mut dyn FnMut(),
+) -> Result<(), DataError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    // Into a file: a pipe that nobody reads would stop the program once it is full.
+    let errors = fs::File::create(log).map_err(|e| DataError::io(log, e))?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
+    let mut child = child.map_err(|e| failed(spec, format!("cannot run {program} ({e})")))?;
+    let status = loop {
+        match child.try_wait().map_err(|e| DataError::io(&program, e))? {
+            Some(status) => break status,
+            None => std::thread::sleep(POLL),
+        }
+        tick();
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let said = fs::read_to_string(log).unwrap_or_default();
+    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("without a word");
+    Err(DataError::Fetch {
+        dataset: spec.name.clone(),
+        problem: format!("{program} failed: {last}"),
+        advice: format!("{advice}, or {}", spec.by_hand),
+    })
+}
+
+/// Bytes of the files in a folder.
+fn folder_size(folder: &Path) -> u64 {
+    let items = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    items.filter_map(|item| item.metadata().ok()).map(|data| data.len()).sum()
+}
+
+/// Moves checked files to their place, in place of any other copy of them.
+fn install(spec: &DatasetSpec, gathered: &Path, target: &Path) -> Result<(), DataError> {
+    fs::create_dir_all(target).map_err(|e| DataError::io(target, e))?;
+    for (index, file) in spec.files.iter().enumerate() {
+        let path = spec.locate(gathered, index)?;
+        let sync = fs::File::open(&path).and_then(|file| file.sync_all());
+        sync.map_err(|e| DataError::io(&path, e))?;
+        let place = target.join(path.file_name().expect("a located file has a name"));
+        for other in file.candidates().map(|name| target.join(name)) {
+            if other != place && other.is_file() {
+                fs::remove_file(&other).map_err(|e| DataError::io(&other, e))?;
+            }
+        }
+        fs::rename(&path, &place).map_err(|e| DataError::io(&place, e))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{spec::FileSpec, testing::Folder};
+    use flate2::{Compression, write::GzEncoder};
+
+    fn toy(files: &[(&str, &[u8])]) -> DatasetSpec {
+        let file = |(name, content): &(&str, &[u8])| FileSpec {
+            name: (*name).to_owned(),
+            bytes: content.len() as u64,
+            sha256: Some(hex(&Sha256::digest(content))),
+        };
+        let files = files.iter().map(file).collect();
+        DatasetSpec { name: "toy".to_owned(), files, debian: None, ..spec("mnist").unwrap() }
+    }
+
+    fn quiet(_: u64, _: u64) {}
+
+    #[test]
+    fn files_are_copied_checked_and_left_alone_when_whole() {
+        let (source, target) = (Folder::new(), Folder::new());
+        source.write("a", b"one");
+        source.write("b", b"three");
+        let spec = toy(&[("a", b"one"), ("b", b"three")]);
+        let mut last = (0, 0);
+        let mut progress = |done, total| last = (done, total);
+        let folder = fetch_files(&spec, Some(source.path()), target.path(), &mut progress).unwrap();
+        assert_eq!(last, (8, 8));
+        assert_eq!(fs::read(folder.join("b")).unwrap(), b"three");
+        // Whole already: the source is not even looked at.
+        fetch_files(&spec, Some(Path::new("/nowhere")), target.path(), &mut quiet).unwrap();
+        // Damaged: mended.
+        fs::write(folder.join("b"), b"thre").unwrap();
+        fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap();
+        assert_eq!(fs::read(folder.join("b")).unwrap(), b"three");
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1, "no staging folder is left");
+    }
+
+    #[test]
+    fn wrong_files_are_named_and_nothing_is_left_behind() {
+        let (source, target) = (Folder::new(), Folder::new());
+        source.write("a", b"one");
+        let spec = toy(&[("a", b"two")]);
+        let error = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap_err();
+        assert!(matches!(error, DataError::WrongHash { .. }), "{error}");
+        let spec = toy(&[("a", b"four")]);
+        let error = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap_err();
+        assert!(matches!(error, DataError::WrongSize { expected: 4, got: 3, .. }), "{error}");
+        let spec = toy(&[("c", b"")]);
+        let error = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap_err();
+        assert!(error.to_string().contains("c is missing; download"), "{error}");
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_archive_stands_for_its_files() {
+        let (source, target) = (Folder::new(), Folder::new());
+        let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+        for (name, content) in [("deep/a.bin", b"one".as_slice()), ("deep/readme", b"no")] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, name, content).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap().finish().unwrap();
+        let archive = source.write("toy.tar.gz", &bytes);
+        let spec =
+            DatasetSpec { archive: Some("toy.tar.gz".to_owned()), ..toy(&[("a.bin", b"one")]) };
+        let folder = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap();
+        assert_eq!(fs::read(folder.join("a.bin")).unwrap(), b"one");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
+        let elsewhere = Folder::new();
+        let cut = fetch_files(&spec, Some(source.path()), elsewhere.path(), &mut quiet);
+        assert!(cut.unwrap_err().to_string().contains("toy.tar.gz"));
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_says_what_to_do() {
+        let target = Folder::new();
+        let text = fetch("mnist", None, target.path(), &mut quiet).unwrap_err().to_string();
+        assert!(text.contains("--from DIR"), "{text}");
+        let text = fetch("shapes", None, target.path(), &mut quiet).unwrap_err().to_string();
+        assert!(text.contains("nothing to fetch"), "{text}");
+        let debian = DebianPackage {
+            package: "paragone-no-such-package".to_owned(),
+            folder: String::new(),
+            bytes: 1,
+        };
+        let spec = DatasetSpec { debian: Some(debian), ..toy(&[("a", b"one")]) };
+        let error = fetch_files(&spec, None, target.path(), &mut quiet).unwrap_err();
+        assert!(matches!(error, DataError::Fetch { .. }), "{error}");
+    }
+}

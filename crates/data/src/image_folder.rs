@@ -1,0 +1,314 @@
+//! One's own images: a folder for each class, or a `metadata.jsonl` beside them with `file_name` and `text`, as Hugging
+//! Face's ImageFolder has it; optionally below `train/` and `test/`.
+
+use crate::{
+    DataConfig, DataError, Dataset, ImageSet, Split,
+    dataset::{Parts, hex},
+    image_file,
+};
+use paragone_core::ImageShape;
+use rayon::prelude::*;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+/// Every how manieth image is for testing, where there is no folder for it.
+const TEST_EVERY: usize = 10;
+
+/// Images of a folder, at one size.
+#[derive(Debug)]
+pub(crate) struct ImageFolder {
+    shape: ImageShape,
+    class_names: Vec<String>,
+    train: Vec<Entry>,
+    test: Vec<Entry>,
+    parts: Parts,
+}
+
+/// An image file with what is known of it.
+#[derive(Debug, Clone)]
+struct Entry {
+    path: PathBuf,
+    class: Option<String>,
+    caption: Option<String>,
+}
+
+/// A line of `metadata.jsonl`. Other columns are ignored.
+#[derive(Debug, Deserialize)]
+struct Line {
+    file_name: String,
+    text: Option<String>,
+}
+
+impl ImageFolder {
+    pub fn new(config: &DataConfig) -> Result<Self, DataError> {
+        let needed = |key| DataError::invalid(key, "not set", "image-folder needs it");
+        let root = config.path.as_deref().ok_or_else(|| needed("path"))?;
+        let size = config.size.ok_or_else(|| needed("size"))?;
+        let (train, test) = match (root.join("train"), root.join("test")) {
+            (train, test) if train.is_dir() && test.is_dir() => (list(&train)?, list(&test)?),
+            _ => split(list(root)?),
+        };
+        for (split, entries) in [("train", &train), ("test", &test)] {
+            if entries.is_empty() {
+                return Err(DataError::malformed(
+                    root,
+                    format!("no PNG or JPEG file to {split} on"),
+                ));
+            }
+        }
+        let class_names = class_names(root, &train, &test)?;
+        let shape = ImageShape { channels: 3, height: size, width: size };
+        Ok(Self { shape, class_names, train, test, parts: Parts::new(config) })
+    }
+
+    fn class_id(&self, entry: &Entry) -> Option<i64> {
+        let id = self.class_names.binary_search(entry.class.as_ref()?).ok()?;
+        Some(id as i64)
+    }
+}
+
+impl Dataset for ImageFolder {
+    fn name(&self) -> &str {
+        "image-folder"
+    }
+
+    fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn load(&self, split: Split) -> Result<ImageSet, DataError> {
+        let (train, test) = (self.train.len() as u64, self.test.len() as u64);
+        let rows = self.parts.rows(self.name(), split, train, test)?;
+        let entries = if split == Split::Test { &self.test } else { &self.train };
+        let entries = &entries[rows.start as usize..rows.end as usize];
+        let read = |entry: &Entry| {
+            image_file::read_square(&entry.path, self.shape.channels, self.shape.height)
+        };
+        let pixels: Vec<Vec<u8>> = entries.par_iter().map(read).collect::<Result<_, _>>()?;
+        let classes = entries.iter().map(|entry| self.class_id(entry)).collect();
+        let captions = entries.iter().map(|entry| entry.caption.clone()).collect();
+        Ok(ImageSet::new(&pixels.concat(), self.shape, classes, captions))
+    }
+}
+
+/// Train and test entries of a folder that does not say which is which.
+fn split(mut entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    let num_test = entries.len().div_ceil(TEST_EVERY).min(entries.len().saturating_sub(1));
+    let train = entries.split_off(num_test);
+    (train, entries)
+}
+
+/// The images below a folder, in an order that has nothing to do with their classes and is the same everywhere: that of
+/// the SHA-256 of their paths, relative to the folder.
+fn list(root: &Path) -> Result<Vec<Entry>, DataError> {
+    let metadata = root.join("metadata.jsonl");
+    let mut entries = if metadata.is_file() {
+        listed(root, &metadata)?
+    } else {
+        let mut found = Vec::new();
+        walk(root, &mut found)?;
+        found.into_iter().map(|path| entry(root, path, None)).collect()
+    };
+    entries.sort_by_cached_key(|entry| {
+        let relative = entry.path.strip_prefix(root).unwrap_or(&entry.path);
+        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
+        hex(&Sha256::digest(parts.join("/")))
+    });
+    Ok(entries)
+}
+
+fn entry(root: &Path, path: PathBuf, caption: Option<String>) -> Entry {
+    let relative = path.strip_prefix(root).unwrap_or(&path);
+    let mut parts = relative.iter();
+    let first = parts.next().map(|part| part.to_string_lossy().into_owned());
+    let class = if parts.next().is_some() { first } else { None };
+    Entry { path, class, caption }
+}
+
+fn listed(root: &Path, metadata: &Path) -> Result<Vec<Entry>, DataError> {
+    let text = fs::read_to_string(metadata).map_err(|e| DataError::io(metadata, e))?;
+    let mut seen = BTreeSet::new();
+    let mut entries = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong =
+            |what: String| DataError::malformed(metadata, format!("line {}: {what}", number + 1));
+        let line: Line = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
+        let relative = Path::new(&line.file_name);
+        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(wrong(format!("{} is not below the folder", line.file_name)));
+        }
+        if !root.join(relative).is_file() {
+            return Err(wrong(format!("there is no file {}", line.file_name)));
+        }
+        if !seen.insert(line.file_name.clone()) {
+            return Err(wrong(format!("{} again", line.file_name)));
+        }
+        entries.push(entry(root, root.join(relative), line.text));
+    }
+    if entries.iter().any(|e| e.caption.is_some()) && entries.iter().any(|e| e.caption.is_none()) {
+        return Err(DataError::malformed(metadata, "some lines have a text and some have none"));
+    }
+    Ok(entries)
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    let failed = |e| DataError::io(folder, e);
+    for item in fs::read_dir(folder).map_err(failed)? {
+        let path = item.map_err(failed)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        match extension.as_deref() {
+            _ if hidden => {}
+            _ if path.is_dir() => walk(&path, found)?,
+            Some("png" | "jpg" | "jpeg") => found.push(path),
+            // Silence would train on less than the user put there.
+            Some(other @ ("gif" | "webp" | "bmp" | "tif" | "tiff" | "avif" | "heic")) => {
+                let reason = format!("{other} files are not supported: use PNG or JPEG");
+                return Err(DataError::NotAnImage { path, reason });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Names of the class folders, sorted; none if no image lies in one.
+fn class_names(root: &Path, train: &[Entry], test: &[Entry]) -> Result<Vec<String>, DataError> {
+    let all = || train.iter().chain(test);
+    if all().all(|entry| entry.class.is_none()) {
+        return Ok(Vec::new());
+    }
+    if let Some(entry) = all().find(|entry| entry.class.is_none()) {
+        let problem = format!("{} lies beside the class folders", entry.path.display());
+        return Err(DataError::malformed(root, problem));
+    }
+    let names: BTreeSet<&String> = all().filter_map(|entry| entry.class.as_ref()).collect();
+    Ok(names.into_iter().cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+    use image::{Rgb, RgbImage};
+
+    fn save(folder: &Folder, name: &str, level: u8) {
+        let path = folder.write(name, b"");
+        RgbImage::from_pixel(10, 8, Rgb([level; 3])).save(path).unwrap();
+    }
+
+    fn open(folder: &Folder) -> Result<ImageFolder, DataError> {
+        let path = Some(folder.path().to_owned());
+        ImageFolder::new(&DataConfig { path, size: Some(4), ..DataConfig::default() })
+    }
+
+    fn classes(set: &ImageSet) -> Vec<i64> {
+        Vec::try_from(set.classes.as_ref().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn class_folders_are_classes_and_the_split_is_stable() {
+        let folder = Folder::new();
+        for i in 0..12 {
+            save(&folder, &format!("cat/{i}.png"), 10 + i);
+            save(&folder, &format!("dog/deep/{i}.jpg"), 100 + i);
+        }
+        folder.write("dog/notes.txt", b"ignored");
+        folder.write("cat/.hidden.png", b"ignored");
+        let data = open(&folder).unwrap();
+        assert_eq!(data.class_names(), ["cat", "dog"]);
+        let (train, test) = (data.load(Split::Train).unwrap(), data.load(Split::Test).unwrap());
+        assert_eq!((train.len(), test.len()), (21, 3));
+        assert_eq!(train.hash, open(&folder).unwrap().load(Split::Train).unwrap().hash);
+        for set in [train, test] {
+            assert_eq!(set.images.size()[1..], [3, 4, 4]);
+            for (i, class) in classes(&set).into_iter().enumerate() {
+                let level = set.images.int64_value(&[i as i64, 0, 0, 0]);
+                assert_eq!(i64::from(level > 50), class);
+            }
+        }
+    }
+
+    #[test]
+    fn train_and_test_folders_are_obeyed() {
+        let folder = Folder::new();
+        for (name, level) in [("train/a/1.png", 1), ("train/b/2.png", 2), ("test/b/3.png", 3)] {
+            save(&folder, name, level);
+        }
+        let data = open(&folder).unwrap();
+        assert_eq!(data.load(Split::Train).unwrap().len(), 2);
+        assert_eq!(classes(&data.load(Split::Test).unwrap()), [1]);
+    }
+
+    #[test]
+    fn metadata_gives_captions() {
+        let folder = Folder::new();
+        for i in 0..4 {
+            save(&folder, &format!("{i}.png"), 10 * i);
+        }
+        let lines: Vec<String> = (0..4)
+            .map(|i| {
+                format!(r#"{{"file_name": "{i}.png", "text": "level {}", "extra": 1}}"#, 10 * i)
+            })
+            .collect();
+        folder.write("metadata.jsonl", (lines.join("\n") + "\n\n").as_bytes());
+        let data = open(&folder).unwrap();
+        assert!(data.class_names().is_empty());
+        let train = data.load(Split::Train).unwrap();
+        assert!(train.classes.is_none());
+        for (i, caption) in train.captions.unwrap().into_iter().enumerate() {
+            let level = train.images.int64_value(&[i as i64, 2, 3, 3]);
+            assert_eq!(caption, format!("level {level}"));
+        }
+    }
+
+    #[test]
+    fn bad_metadata_names_its_line() {
+        for (line, want) in [
+            ("{", "line 2"),
+            (r#"{"file_name": "b.png", "text": "x"}"#, "no file b.png"),
+            (r#"{"file_name": "../a.png", "text": "x"}"#, "not below"),
+            (r#"{"file_name": "a.png", "text": "x"}"#, "a.png again"),
+            (r#"{"file_name": "c.png"}"#, "some have none"),
+            (r#"{"text": "x"}"#, "file_name"),
+        ] {
+            let folder = Folder::new();
+            save(&folder, "a.png", 0);
+            save(&folder, "c.png", 0);
+            let first = r#"{"file_name": "a.png", "text": "x"}"#;
+            folder.write("metadata.jsonl", format!("{first}\n{line}\n").as_bytes());
+            let text = open(&folder).unwrap_err().to_string();
+            assert!(text.contains(want) && text.contains("metadata.jsonl"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = Folder::new();
+        save(&folder, "a/1.png", 0);
+        folder.write("a/2.png", b"broken");
+        let data = open(&folder).unwrap();
+        let errors = [Split::Train, Split::Test].map(|split| data.load(split).err());
+        let text = errors.into_iter().flatten().next().unwrap().to_string();
+        assert!(text.contains("2.png"), "{text}");
+        folder.write("a/3.webp", b"");
+        assert!(open(&folder).unwrap_err().to_string().contains("3.webp"));
+        let empty = Folder::new();
+        assert!(open(&empty).unwrap_err().to_string().contains("no PNG or JPEG"));
+    }
+
+    #[test]
+    fn path_and_size_are_needed() {
+        let error = ImageFolder::new(&DataConfig::default()).unwrap_err();
+        assert!(error.to_string().starts_with("path"), "{error}");
+    }
+}

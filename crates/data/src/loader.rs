@@ -1,0 +1,269 @@
+use crate::{ImageSet, Order, random::Random};
+use paragone_core::{Batch, Conditions, DataSpec, from_levels};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread::JoinHandle,
+};
+use tch::{Device, Kind, Tensor};
+
+/// Separates the random streams of one seed.
+const FLIP: u64 = 1;
+const DROP: u64 = 2;
+
+/// How training sees its images.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoaderOptions {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Whether every image is mirrored with probability one half.
+    pub flip: bool,
+    /// Probability that an image's condition is dropped.
+    pub drop_condition: f64,
+    /// Decides flips and drops, together with the image's number.
+    pub seed: u64,
+    /// Number of the first image: images seen before a resumed run.
+    pub first_image: u64,
+    /// Batches kept ready.
+    pub prefetch: usize,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        Self {
+            batch_size: 128,
+            flip: false,
+            drop_condition: 0.1,
+            seed: 0,
+            first_image: 0,
+            prefetch: 4,
+        }
+    }
+}
+
+/// Training batches, made ahead of time on a thread of its own.
+///
+/// What image number `k` of training looks like is a pure function of (order, seed, k): it does not depend on the batch
+/// size, on where training was resumed, or on threads.
+#[derive(Debug)]
+pub struct Loader {
+    batches: Option<Receiver<Batch>>,
+    thread: Option<JoinHandle<()>>,
+    next_image: u64,
+    batch_size: u64,
+}
+
+impl Loader {
+    /// Batches of `set` in this order, from `options.first_image` on.
+    ///
+    /// With `data.num_classes` 0 every condition is dropped.
+    ///
+    /// # Panics
+    /// If the order is not of the set's length, the batch size is 0, or `data` has captions or known pixels, which no
+    /// dataset has yet.
+    pub fn new(set: Arc<ImageSet>, order: Order, options: LoaderOptions, data: DataSpec) -> Self {
+        assert_eq!(order.len(), set.len() as u64, "an order of the set's images");
+        assert!(options.batch_size > 0, "a batch needs an image");
+        let mut maker = Maker::new(&set, order, options, data);
+        let (sender, batches) = sync_channel(options.prefetch.max(1));
+        let run = move || while sender.send(maker.batch()).is_ok() {};
+        let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(run);
+        Self {
+            batches: Some(batches),
+            thread: Some(thread.expect("the system can start a thread")),
+            next_image: options.first_image,
+            batch_size: options.batch_size as u64,
+        }
+    }
+
+    /// The next batch, on the host. Batches go on across the ends of epochs, without end.
+    #[expect(clippy::should_implement_trait, reason = "an iterator may end; this never does")]
+    pub fn next(&mut self) -> Batch {
+        self.next_image += self.batch_size;
+        let batches = self.batches.as_ref().expect("open until dropped");
+        batches.recv().expect("the loader's thread goes on for ever")
+    }
+
+    /// Number of the image that the next batch begins with: images handed out so far, before a resume included.
+    pub fn next_image(&self) -> u64 {
+        self.next_image
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // The thread ends at its next send, which fails once the receiver is gone.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes batches. Plain loops on one thread: libtorch's operators would start a second team of threads beside training's.
+struct Maker {
+    pixels: Vec<u8>,
+    classes: Option<Vec<i64>>,
+    indices: crate::order::Indices,
+    next_image: u64,
+    options: LoaderOptions,
+    data: DataSpec,
+    /// The pixel value of each level, by `from_levels`, so that loader and evaluation agree to the last bit.
+    values: Vec<f32>,
+}
+
+impl Maker {
+    fn new(set: &ImageSet, order: Order, options: LoaderOptions, data: DataSpec) -> Self {
+        assert!(data.text.is_none() && !data.known_pixels, "captions and known pixels come later");
+        let levels = Tensor::arange(256, (Kind::Int64, Device::Cpu));
+        let classes = set.classes.as_ref().filter(|_| data.num_classes > 0);
+        Self {
+            pixels: Vec::try_from(set.images.flatten(0, -1)).expect("u8 images on the host"),
+            classes: classes.map(|c| Vec::try_from(c).expect("i64 classes on the host")),
+            indices: order.from_image(options.first_image),
+            next_image: options.first_image,
+            options,
+            data,
+            values: Vec::try_from(from_levels(&levels)).expect("256 values"),
+        }
+    }
+
+    fn batch(&mut self) -> Batch {
+        let n = self.options.batch_size;
+        let numel = self.data.shape.numel() as usize;
+        let mut images = vec![0f32; n * numel];
+        let mut class = vec![self.data.null_class(); n];
+        for (row, class) in images.chunks_exact_mut(numel).zip(&mut class) {
+            let index = self.indices.next().expect("indices never end") as usize;
+            self.image(index, row);
+            if let Some(classes) = self.classes.as_ref().filter(|_| !self.is_dropped()) {
+                *class = classes[index];
+            }
+            self.next_image += 1;
+        }
+        let none = Conditions::none(n as i64, &self.data, Device::Cpu);
+        Batch {
+            images: Tensor::from_slice(&images).reshape(self.data.shape.batch(n as i64)),
+            conditions: Conditions { class: Tensor::from_slice(&class), ..none },
+        }
+    }
+
+    fn image(&self, index: usize, out: &mut [f32]) {
+        let levels = &self.pixels[index * out.len()..(index + 1) * out.len()];
+        let value = |level: &u8| self.values[usize::from(*level)];
+        if !self.is_flipped() {
+            out.iter_mut().zip(levels).for_each(|(out, level)| *out = value(level));
+            return;
+        }
+        let width = self.data.shape.width as usize;
+        for (out, levels) in out.chunks_exact_mut(width).zip(levels.chunks_exact(width)) {
+            out.iter_mut().zip(levels.iter().rev()).for_each(|(out, level)| *out = value(level));
+        }
+    }
+
+    fn is_flipped(&self) -> bool {
+        self.options.flip && self.random(FLIP).unit() < 0.5
+    }
+
+    fn is_dropped(&self) -> bool {
+        self.random(DROP).unit() < self.options.drop_condition
+    }
+
+    fn random(&self, stream: u64) -> Random {
+        Random::new(&[self.options.seed, stream, self.next_image])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paragone_core::ImageShape;
+
+    const SHAPE: ImageShape = ImageShape { channels: 2, height: 2, width: 3 };
+
+    fn set(n: usize) -> Arc<ImageSet> {
+        let pixels: Vec<u8> = (0..n * 12).map(|i| (i * 37 % 251) as u8).collect();
+        Arc::new(ImageSet::new(&pixels, SHAPE, Some((0..n as i64).map(|i| i % 5).collect()), None))
+    }
+
+    fn spec(num_classes: i64) -> DataSpec {
+        DataSpec { shape: SHAPE, num_classes, text: None, known_pixels: false, mean: 0.0, std: 1.0 }
+    }
+
+    /// Images and classes from `first` to `end`.
+    fn stream(options: LoaderOptions, num_classes: i64, end: u64) -> (Tensor, Vec<i64>) {
+        let set = set(100);
+        let mut loader = Loader::new(set, Order::new(5, 100), options, spec(num_classes));
+        let (mut images, mut classes) = (Vec::new(), Vec::new());
+        while loader.next_image() < end {
+            let batch = loader.next();
+            images.push(batch.images);
+            classes.extend(Vec::<i64>::try_from(batch.conditions.class).unwrap());
+        }
+        let n = (end - options.first_image) as i64;
+        classes.truncate(n as usize);
+        (Tensor::cat(&images, 0).narrow(0, 0, n), classes)
+    }
+
+    fn options() -> LoaderOptions {
+        LoaderOptions { batch_size: 16, flip: true, seed: 9, ..LoaderOptions::default() }
+    }
+
+    #[test]
+    fn images_do_not_depend_on_batch_size_or_resumption() {
+        let (images, classes) = stream(options(), 5, 400);
+        for (batch_size, first_image) in [(7, 0), (64, 0), (16, 16), (16, 333), (5, 150)] {
+            let resumed = LoaderOptions { batch_size, first_image, ..options() };
+            let (rest, rest_classes) = stream(resumed, 5, 400);
+            assert!(rest.equal(&images.slice(0, first_image as i64, None, 1)));
+            assert_eq!(rest_classes, classes[first_image as usize..]);
+        }
+    }
+
+    #[test]
+    fn without_augmentation_batches_are_the_set_in_order() {
+        let plain = LoaderOptions { flip: false, drop_condition: 0.0, ..options() };
+        let (images, classes) = stream(plain, 5, 200);
+        let order: Vec<i64> = Order::new(5, 100).from_image(0).take(200).map(i64::from).collect();
+        let want = set(100);
+        let index = Tensor::from_slice(&order);
+        assert!(images.equal(&from_levels(&want.images.index_select(0, &index))));
+        assert_eq!(classes, order.iter().map(|i| i % 5).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn flips_mirror_half_of_the_images() {
+        let (plain, _) = stream(LoaderOptions { flip: false, ..options() }, 5, 2000);
+        let (flipped, _) = stream(options(), 5, 2000);
+        let mirrored = plain.flip([3]);
+        let mut count = 0;
+        for k in 0..2000 {
+            let (got, plain) = (flipped.get(k), plain.get(k));
+            assert!(got.equal(&plain) || got.equal(&mirrored.get(k)));
+            count += i64::from(!got.equal(&plain));
+        }
+        // Binomial with standard deviation 22.
+        assert!((count - 1000).abs() < 100, "{count}");
+    }
+
+    #[test]
+    fn conditions_are_dropped_at_the_rate_asked_for() {
+        let (_, kept) = stream(LoaderOptions { drop_condition: 0.0, ..options() }, 5, 20_000);
+        assert!(!kept.contains(&5));
+        let (_, classes) = stream(LoaderOptions { drop_condition: 0.2, ..options() }, 5, 20_000);
+        let dropped = classes.iter().filter(|class| **class == 5).count() as f64;
+        // Binomial with standard deviation 57.
+        assert!((dropped - 4000.0).abs() < 250.0, "{dropped}");
+        assert!(classes.iter().zip(&kept).all(|(got, class)| *got == 5 || got == class));
+        let (_, all) = stream(LoaderOptions { drop_condition: 1.0, ..options() }, 5, 100);
+        assert!(all.iter().all(|class| *class == 5));
+    }
+
+    #[test]
+    fn without_classes_every_condition_is_null() {
+        let (_, classes) = stream(options(), 0, 100);
+        assert!(classes.iter().all(|class| *class == 0));
+    }
+}

@@ -1,0 +1,165 @@
+//! `shapes`: small scenes whose every attribute, caption and probability is known, drawn on the fly.
+
+mod captions;
+mod draw;
+mod grammar;
+mod layout;
+mod render;
+mod scene;
+
+pub use captions::caption;
+pub use draw::{held_out_scene, scene, scenes};
+pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
+pub use render::render;
+pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
+
+use crate::{DataConfig, DataError, Dataset, ImageSet, Split, dataset::Parts};
+use paragone_core::{ImageShape, mix};
+use rayon::prelude::*;
+
+/// Counts up when scenes, pictures or captions of a seed change, because then the data is other data.
+const VERSION: u64 = 1;
+
+/// Sizes of the splits unless the configuration says otherwise.
+const TRAIN_IMAGES: u64 = 60_000;
+const TEST_IMAGES: u64 = 10_000;
+
+/// The `shapes` data at one resolution.
+#[derive(Debug, Clone)]
+pub struct Shapes {
+    side: u32,
+    parts: Parts,
+    class_names: Vec<String>,
+}
+
+impl Shapes {
+    /// The data that a configuration asks for.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidConfig`] if `size` is none of 16 (the default), 32 and 64.
+    pub fn new(config: &DataConfig) -> Result<Self, DataError> {
+        let side = config.size.unwrap_or(16);
+        if ![16, 32, 64].contains(&side) {
+            return Err(DataError::invalid("size", side, "must be 16, 32 or 64 for shapes"));
+        }
+        let parts = Parts::new(config);
+        Ok(Self { side: side as u32, parts, class_names: class_names() })
+    }
+
+    /// The scenes of a split, in the order of its images.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn scenes(&self, split: Split) -> Result<Vec<Scene>, DataError> {
+        let seeds = self.seeds(split)?;
+        let of: fn(u64) -> Scene = if split == Split::HeldOut { held_out_scene } else { scene };
+        Ok(seeds.into_par_iter().map(of).collect())
+    }
+
+    /// One seed an image; those of different splits are disjoint.
+    fn seeds(&self, split: Split) -> Result<Vec<u64>, DataError> {
+        let rows = match split {
+            Split::Train | Split::Validation => {
+                let train = self.parts.train_images.unwrap_or(TRAIN_IMAGES);
+                self.parts.train_or_validation(self.name(), split, train)?
+            }
+            Split::Test | Split::HeldOut => 0..self.parts.test_images.unwrap_or(TEST_IMAGES),
+        };
+        let stream = match split {
+            Split::Train | Split::Validation => 0,
+            Split::Test => 1,
+            Split::HeldOut => 2,
+        };
+        Ok(rows.map(|row| mix(&[VERSION, stream, row])).collect())
+    }
+}
+
+impl Dataset for Shapes {
+    fn name(&self) -> &str {
+        "shapes"
+    }
+
+    fn shape(&self) -> ImageShape {
+        let side = i64::from(self.side);
+        ImageShape { channels: 3, height: side, width: side }
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn load(&self, split: Split) -> Result<ImageSet, DataError> {
+        let scenes = self.scenes(split)?;
+        let seeds = self.seeds(split)?;
+        let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
+        let rows = pixels.par_chunks_mut(self.shape().numel() as usize);
+        rows.zip(&scenes).for_each(|(row, scene)| render(scene, self.side, row));
+        let classes = scenes.iter().map(|scene| scene.class() as i64).collect();
+        let captions =
+            scenes.par_iter().zip(&seeds).map(|(scene, seed)| caption(scene, mix(&[*seed, 1])));
+        Ok(ImageSet::new(&pixels, self.shape(), Some(classes), Some(captions.collect())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn shapes(config: DataConfig) -> Shapes {
+        Shapes::new(&config).expect("a valid configuration")
+    }
+
+    fn small() -> DataConfig {
+        DataConfig { train_images: Some(7000), test_images: Some(300), ..DataConfig::default() }
+    }
+
+    #[test]
+    fn loading_twice_gives_the_same_images() {
+        let shapes = shapes(small());
+        let (a, b) = (shapes.load(Split::Test).unwrap(), shapes.load(Split::Test).unwrap());
+        assert_eq!(a.hash, b.hash);
+        assert!(a.images.equal(&b.images));
+        assert_eq!(a.captions, b.captions);
+        assert_eq!(a.images.size(), [300, 3, 16, 16]);
+        assert_ne!(a.hash, shapes.load(Split::HeldOut).unwrap().hash);
+    }
+
+    #[test]
+    fn splits_have_disjoint_seeds() {
+        let config = DataConfig { validation: true, ..DataConfig::default() };
+        let shapes = shapes(config);
+        let splits = [Split::Train, Split::Validation, Split::Test, Split::HeldOut];
+        let seeds: Vec<Vec<u64>> = splits.iter().map(|s| shapes.seeds(*s).unwrap()).collect();
+        assert_eq!(seeds.iter().map(Vec::len).collect::<Vec<_>>(), [55_000, 5_000, 10_000, 10_000]);
+        assert_eq!(seeds.iter().flatten().collect::<HashSet<_>>().len(), 80_000);
+    }
+
+    #[test]
+    fn validation_is_the_end_of_train() {
+        let whole = shapes(small()).scenes(Split::Train).unwrap();
+        let cut = shapes(DataConfig { validation: true, ..small() });
+        assert_eq!(cut.scenes(Split::Train).unwrap(), whole[..2000]);
+        assert_eq!(cut.scenes(Split::Validation).unwrap(), whole[2000..]);
+        assert!(matches!(
+            shapes(small()).load(Split::Validation),
+            Err(DataError::NoSuchSplit { .. })
+        ));
+    }
+
+    #[test]
+    fn classes_are_equally_frequent() {
+        let mut counts = [0f64; NUM_CLASSES];
+        for scene in shapes(DataConfig::default()).scenes(Split::Train).unwrap() {
+            counts[scene.class()] += 1.0;
+        }
+        // Binomial with mean 6,000 and standard deviation 73.
+        assert!(counts.iter().all(|n| (n - 6000.0).abs() < 330.0), "{counts:?}");
+    }
+
+    #[test]
+    fn other_sizes_are_refused() {
+        let error = Shapes::new(&DataConfig { size: Some(28), ..small() }).unwrap_err();
+        assert!(error.to_string().contains("size is 28"), "{error}");
+    }
+}
