@@ -1,1 +1,43 @@
-//! paragone-autoregressive
+//! The autoregressive family: a gated PixelCNN, which draws an image pixel by pixel in raster order.
+//!
+//! van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders": p(x | c) = Π p(x_i | x_<i, c), each
+//! factor from a vertical and a horizontal stack of gated convolutions, y = tanh(W_f ∗ x + V_f c) ⊙ σ(W_g ∗ x + V_g c).
+//! Where we deviate: the vertical stack has residual connections too; a learned table of positions is added to the first
+//! layer; the condition's part of the gates begins at zero; all channels of a pixel share one place in the order, and
+//! colour gets its dependence between them from a mixture of logistics (Salimans et al. 2017; see
+//! [`paragone_nn::pixel`]). Sampling caches every layer's features, so an image costs about as much arithmetic as one
+//! pass of the network.
+
+mod config;
+mod layer;
+mod model;
+mod network;
+mod sampler;
+#[cfg(test)]
+mod tests;
+
+pub use config::AutoregressiveConfig;
+use paragone_core::{DataSpec, Family, Generator, Result};
+use tch::nn;
+
+/// The family of pixel-by-pixel models.
+#[derive(Debug)]
+pub struct Autoregressive;
+
+impl Family for Autoregressive {
+    const NAME: &'static str = "autoregressive";
+
+    type Config = AutoregressiveConfig;
+
+    fn tiny() -> Self::Config {
+        AutoregressiveConfig::tiny()
+    }
+
+    fn validate(config: &Self::Config, data: &DataSpec) -> Result<()> {
+        config.validate(data)
+    }
+
+    fn build(config: &Self::Config, data: &DataSpec, vars: nn::Path) -> Result<Box<dyn Generator>> {
+        Ok(Box::new(model::PixelCnn::new(config, data, vars)?))
+    }
+}

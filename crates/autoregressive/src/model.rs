@@ -1,0 +1,96 @@
+use crate::{AutoregressiveConfig, network::Network, sampler};
+use paragone_core::{
+    Batch, DataSpec, Error, Fact, Generator, Lacks, Likelihood, LikelihoodKind, LikelihoodMethod,
+    Loss, Noise, Offer, OnStep, OptimizerConfig, Phase, Progress, Result, SampleRequest,
+    StepContext, to_levels,
+};
+use tch::{Kind, Tensor, nn::Path};
+
+/// A gated PixelCNN as a [`Generator`].
+#[derive(Debug)]
+pub(crate) struct PixelCnn {
+    pub(crate) network: Network,
+    pub(crate) data: DataSpec,
+    config: AutoregressiveConfig,
+}
+
+impl PixelCnn {
+    pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, vars: Path) -> Result<Self> {
+        let network = Network::new(config, data, &(vars / "net"))?;
+        Ok(Self { network, data: data.clone(), config: config.clone() })
+    }
+
+    /// Log-probability of each pixel of the batch given those before it, in nats, `[n, h, w]`.
+    fn log_probs(&self, batch: &Batch, train: bool) -> Tensor {
+        let params = self.network.forward(&batch.images, &batch.conditions, train);
+        let params = params.to_kind(self.network.kind());
+        self.network.pixel.log_prob(&params, &to_levels(&batch.images))
+    }
+}
+
+impl Generator for PixelCnn {
+    fn phases(&self) -> Vec<Phase> {
+        let optimizer = OptimizerConfig { lr: 2e-3, ..OptimizerConfig::default() };
+        vec![Phase { name: "likelihood", parameters: &["net"], every: 1, optimizer }]
+    }
+
+    fn loss(&self, _phase: &Phase, batch: &Batch, _step: &StepContext) -> Result<Loss> {
+        let log_prob = self.log_probs(batch, true).mean(Kind::Float);
+        let total = -log_prob / self.data.shape.channels as f64;
+        let bits_per_dim = total.detach() / std::f64::consts::LN_2;
+        Ok(Loss::new(total).with_scalar("bits_per_dim", &bits_per_dim))
+    }
+
+    fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        sampler::sample(&self.network, &self.data, request, on_step)
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let layers = self.config.num_layers;
+        let reach = self.network.first_reach();
+        vec![
+            Fact {
+                name: "receptive_rows",
+                value: (reach + layers * (self.config.kernel_rows - 1)) as f64,
+                meaning: "rows above a pixel that its distribution depends on",
+            },
+            Fact {
+                name: "receptive_columns",
+                value: (reach + layers * (self.config.kernel_columns / 2)) as f64,
+                meaning: "pixels to the left in its row that a pixel's distribution depends on",
+            },
+        ]
+    }
+
+    fn likelihood(&self) -> Offer<'_, dyn Likelihood> {
+        Ok(self)
+    }
+
+    fn inpaint(&self) -> Offer<'_, dyn paragone_core::Inpaint> {
+        Err(Lacks("raster order sees only the pixels above and to the left of a hole"))
+    }
+}
+
+impl Likelihood for PixelCnn {
+    fn methods(&self) -> Vec<LikelihoodMethod> {
+        let name = "exact".to_owned();
+        vec![LikelihoodMethod { name, kind: LikelihoodKind::Exact, passes: 1 }]
+    }
+
+    fn nats(
+        &self,
+        method: &LikelihoodMethod,
+        batch: &Batch,
+        _noise: &Noise,
+        on_step: &mut dyn OnStep,
+    ) -> Result<Tensor> {
+        if !self.methods().contains(method) {
+            return Err(Error::Unsupported(format!("no likelihood method {}", method.name)));
+        }
+        let log_probs = tch::no_grad(|| self.log_probs(batch, false));
+        on_step.step(Progress { call: 1, calls: 1, images: &|| batch.images.shallow_clone() })?;
+        Ok(-log_probs
+            .sum_dim_intlist([1i64, 2].as_slice(), false, Kind::Double)
+            .to_device(tch::Device::Cpu))
+    }
+}

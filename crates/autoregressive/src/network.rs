@@ -1,0 +1,129 @@
+//! The two-stack network: images in, parameters of every pixel's distribution out.
+
+use crate::{
+    AutoregressiveConfig,
+    layer::{GateBias, GatedLayer, Kernel, biased_conv, unbiased_conv},
+};
+use paragone_core::{Conditions, DataSpec, Result};
+use paragone_nn::{ConditionEmbedding, conv, pixel::PixelHead};
+use tch::{
+    Kind, Tensor,
+    nn::{self, Conv2D, Init, Linear, Module, Path},
+};
+
+/// A gated PixelCNN.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) kernel: Kernel,
+    /// From image rows strictly above.
+    pub(crate) first_vertical: Conv2D,
+    /// From pixels strictly left in the own row.
+    pub(crate) first_horizontal: Conv2D,
+    /// What the vertical stack tells the horizontal one at first.
+    pub(crate) first_across: Conv2D,
+    /// Where in the image a pixel is: `[2, c, h, w]`, for the vertical and for the horizontal stack.
+    pub(crate) position: Tensor,
+    pub(crate) layers: Vec<GatedLayer>,
+    /// c to `head_channels`.
+    pub(crate) head_in: Conv2D,
+    /// `head_channels` to the parameters of the pixel's distribution.
+    pub(crate) head_out: Conv2D,
+    pub(crate) pixel: PixelHead,
+    condition: ConditionEmbedding,
+    /// From the condition to all gates of all layers.
+    gates: Linear,
+    dropout: f64,
+    first_reach: i64,
+}
+
+impl Network {
+    pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, path: &Path) -> Result<Self> {
+        let pixel = PixelHead::new(config.likelihood, data.shape.channels)?;
+        let c = config.num_channels;
+        let kernel = Kernel { rows: config.kernel_rows, columns: config.kernel_columns };
+        let reach = config.first_kernel / 2;
+        let inputs = data.shape.channels + 1;
+        let layers = (0..config.num_layers).map(|i| {
+            let last = i + 1 == config.num_layers;
+            GatedLayer::new(&(path / "layers" / i), c, kernel, last)
+        });
+        // Zero at first: the network begins unconditional, and every class learns from all images.
+        let zero = nn::LinearConfig {
+            ws_init: Init::Const(0.0),
+            bs_init: Some(Init::Const(0.0)),
+            bias: true,
+        };
+        let position_shape = [2, c, data.shape.height, data.shape.width];
+        Ok(Self {
+            kernel,
+            first_vertical: {
+                let kernel = [reach, config.first_kernel];
+                biased_conv(&(path / "first_vertical"), inputs, c, kernel, [0, reach])
+            },
+            first_horizontal: {
+                unbiased_conv(&(path / "first_horizontal"), inputs, c, [1, reach], [0, 0])
+            },
+            first_across: conv(path / "first_across", c, c, 1),
+            position: path.var("position", &position_shape, Init::Const(0.0)),
+            layers: layers.collect(),
+            head_in: conv(path / "head_in", c, config.head_channels, 1),
+            head_out: conv(path / "head_out", config.head_channels, pixel.num_parameters(), 1),
+            pixel,
+            condition: ConditionEmbedding::new(path / "condition", data, c),
+            gates: nn::linear(path / "gates", c, config.num_layers * 4 * c, zero),
+            dropout: config.dropout,
+            first_reach: reach,
+        })
+    }
+
+    /// Parameters of every pixel's distribution given the pixels before it in raster order, `[n, p, h, w]`.
+    ///
+    /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels.
+    pub(crate) fn forward(&self, images: &Tensor, conditions: &Conditions, train: bool) -> Tensor {
+        let x = self.features(images);
+        let reach = self.first_reach;
+        let [.., height, width] = x.size()[..] else { panic!("images are [n, c, h, w]") };
+        let above = x.narrow(2, 0, height - 1).constant_pad_nd([0, 0, reach, 0]);
+        let left = x.narrow(3, 0, width - 1).constant_pad_nd([reach, 0, 0, 0]);
+        let v = self.first_vertical.forward(&above);
+        // Under autocast the stacks stay in bf16.
+        let position = self.position.to_kind(v.kind());
+        let v = v + position.get(0);
+        let h = self.first_horizontal.forward(&left) + self.first_across.forward(&v);
+        let h = h + position.get(1);
+        let dropout = if train { self.dropout } else { 0.0 };
+        let biases = self.gate_biases(conditions);
+        let (_, h) =
+            self.layers.iter().zip(&biases).fold((v, h), |(v, h), (layer, bias)| {
+                layer.forward(v, h, self.kernel, bias, dropout)
+            });
+        self.head_out.forward(&self.head_in.forward(&h.relu()).relu())
+    }
+
+    /// What the conditions add to the gates of each layer.
+    pub(crate) fn gate_biases(&self, conditions: &Conditions) -> Vec<GateBias> {
+        let biases = self.condition.forward(conditions).apply(&self.gates);
+        let parts = biases.unsqueeze(-1).unsqueeze(-1).chunk(2 * self.layers.len() as i64, 1);
+        let pairs = parts.chunks(2).map(|pair| GateBias {
+            vertical: pair[0].shallow_clone(),
+            horizontal: pair[1].shallow_clone(),
+        });
+        pairs.collect()
+    }
+
+    /// What the first layer sees of a pixel, `[n, c + 1, h, w]`: its values, and a one that tells it from the padding.
+    pub(crate) fn features(&self, images: &Tensor) -> Tensor {
+        let images = images.to_kind(self.kind());
+        Tensor::cat(&[&images, &images.narrow(1, 0, 1).ones_like()], 1)
+    }
+
+    /// Rows above and pixels to the left that the first layer sees.
+    pub(crate) fn first_reach(&self) -> i64 {
+        self.first_reach
+    }
+
+    /// Kind of the parameters.
+    pub(crate) fn kind(&self) -> Kind {
+        self.position.kind()
+    }
+}
