@@ -1,0 +1,83 @@
+//! Feature extractors: what maps 8-bit images to the vectors that scores compare.
+
+use crate::{MetricError, Result};
+use std::fmt::Debug;
+use tch::{Kind, Tensor};
+
+/// Called with images done and images in all.
+pub type OnImages<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Images that pass through a network at once. Features do not depend on it.
+const BATCH: i64 = 500;
+
+/// Maps 8-bit images to feature vectors; frozen, so that scores of different models compare.
+pub trait FeatureExtractor: Debug + Send {
+    /// What protocols call it, such as `classifier/fashion-mnist`.
+    fn name(&self) -> &str;
+
+    /// SHA-256 of its weights, in lower-case hexadecimal.
+    fn hash(&self) -> &str;
+
+    /// Numbers in a feature vector: d.
+    fn dim(&self) -> i64;
+
+    /// Features of `images_u8`, u8 `[n, c, h, w]` on any device, any n: f32 `[n, d]` on the host.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`] for images of a kind or shape that it was not made for.
+    fn features_with_progress(&self, images_u8: &Tensor, on_images: OnImages<'_>)
+    -> Result<Tensor>;
+
+    /// [`FeatureExtractor::features_with_progress`] without a report of progress.
+    ///
+    /// # Errors
+    /// As there.
+    fn features(&self, images_u8: &Tensor) -> Result<Tensor> {
+        self.features_with_progress(images_u8, &mut |_, _| {})
+    }
+
+    /// Class logits of the images, f32 `[n, classes]` on the host, from an extractor that is a classifier.
+    fn class_logits(&self, _images_u8: &Tensor) -> Option<Result<Tensor>> {
+        None
+    }
+}
+
+/// Checks that images are u8 `[n, channels, h, w]`, of the given height and width where one is asked for.
+pub(crate) fn check_images(
+    images_u8: &Tensor,
+    channels: i64,
+    size: Option<(i64, i64)>,
+) -> Result<()> {
+    let fits = matches!(images_u8.size()[..], [_, c, h, w]
+        if c == channels && size.is_none_or(|size| size == (h, w)));
+    if fits && images_u8.kind() == Kind::Uint8 {
+        return Ok(());
+    }
+    let (height, width) =
+        size.map_or(("h".into(), "w".into()), |(h, w)| (h.to_string(), w.to_string()));
+    Err(MetricError::Shape {
+        what: "images",
+        expected: format!("Uint8 [n, {channels}, {height}, {width}]"),
+        got: format!("{:?} {:?}", images_u8.kind(), images_u8.size()),
+    })
+}
+
+/// Runs `network` over the images batch by batch, without gradients: f32 `[n, columns]` on the host.
+///
+/// `network` takes u8 images as they come and puts them where it wants them.
+pub(crate) fn in_batches(
+    images_u8: &Tensor,
+    columns: i64,
+    on_images: OnImages<'_>,
+    network: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let n = images_u8.size()[0];
+    let rows = Tensor::f_zeros([n, columns], (Kind::Float, tch::Device::Cpu))?;
+    for start in (0..n).step_by(BATCH as usize) {
+        let len = BATCH.min(n - start);
+        let batch = tch::no_grad(|| network(&images_u8.narrow(0, start, len)))?;
+        rows.narrow(0, start, len).f_copy_(&batch)?;
+        on_images((start + len) as u64, n as u64);
+    }
+    Ok(rows)
+}

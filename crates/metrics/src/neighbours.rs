@@ -1,0 +1,297 @@
+//! Scores from nearest neighbours: precision and recall (Kynkäänniemi et al. 2019, eq. 1), density and coverage (Naeem et
+//! al. 2020, eq. 3 and 5).
+//!
+//! Distances come from matrix products in f64 over blocks of rows, so memory stays small for any number of images. They
+//! are rounded to f32 before they are compared: a pair then has one distance, whichever block or product it comes from,
+//! which decides the ties in sets that share images. As in the `prdc` package a ball does not include its border, and an
+//! image is no neighbour of itself.
+
+use crate::{
+    MetricError, Result,
+    moments::{check_features, check_pair},
+};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+/// Fidelity and diversity by nearest-neighbour balls; each in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PrecisionRecall {
+    /// Share of fake images inside any real image's ball.
+    pub precision: f64,
+    /// Share of real images inside any fake image's ball.
+    pub recall: f64,
+}
+
+/// Fidelity and diversity that single outliers cannot raise.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DensityCoverage {
+    /// Real balls around a fake image, on average, divided by k: near 1 for a perfect model, and not bounded by it.
+    pub density: f64,
+    /// Share of real images with a fake one in their ball, in [0, 1].
+    pub coverage: f64,
+}
+
+/// Precision and recall with balls that reach to the `k`-th neighbour (the paper's k is 3).
+///
+/// `real`, `fake`: features, any float kind, `[n, d]` and `[m, d]`. Take n = m: all four scores depend on both counts.
+///
+/// # Errors
+/// [`MetricError::TooFew`] if a set has no k + 1 images, [`MetricError::Option`] for k < 1; [`MetricError::Shape`] and
+/// [`MetricError::NotFinite`] for the features.
+pub fn precision_recall(real: &Tensor, fake: &Tensor, k: i64) -> Result<PrecisionRecall> {
+    Ok(RealBalls::new(real, k, k)?.score(fake)?.0)
+}
+
+/// Density and coverage with balls that reach to the `k`-th neighbour (the paper's k is 5).
+///
+/// # Errors
+/// As [`precision_recall`].
+pub fn density_coverage(real: &Tensor, fake: &Tensor, k: i64) -> Result<DensityCoverage> {
+    Ok(RealBalls::new(real, k, k)?.score(fake)?.1)
+}
+
+/// Real images with their balls, to score several sets against.
+#[derive(Debug)]
+pub(crate) struct RealBalls {
+    features: Tensor,
+    precision_k: i64,
+    density_k: i64,
+    /// f32 `[n, 1]`: squared radii for precision.
+    precision_radii: Tensor,
+    /// f32 `[n, 1]`: squared radii for density and coverage.
+    density_radii: Tensor,
+}
+
+impl RealBalls {
+    pub(crate) fn new(real: &Tensor, precision_k: i64, density_k: i64) -> Result<Self> {
+        for (key, value) in [("precision_recall_k", precision_k), ("density_coverage_k", density_k)]
+        {
+            if value < 1 {
+                return Err(MetricError::Option { key, value, least: 1 });
+            }
+        }
+        let (n, _) = check_features(real)?;
+        at_least(n, precision_k.max(density_k) + 1)?;
+        let features = real.to_device(Device::Cpu).to_kind(Kind::Double);
+        let points = Points::new(&features, &features);
+        let radii = points.squared_radii(precision_k.max(density_k));
+        Ok(Self {
+            precision_radii: radii.narrow(1, precision_k - 1, 1),
+            density_radii: radii.narrow(1, density_k - 1, 1),
+            features,
+            precision_k,
+            density_k,
+        })
+    }
+
+    pub(crate) fn score(&self, fake: &Tensor) -> Result<(PrecisionRecall, DensityCoverage)> {
+        let (n, m) = check_pair(&self.features, fake)?;
+        at_least(m, self.precision_k + 1)?;
+        let fake = fake.to_device(Device::Cpu).to_kind(Kind::Double);
+        let real_points = Points::new(&self.features, &self.features);
+        let fake_points = Points::new(&fake, &self.features);
+        // [1, m]
+        let fake_radii =
+            fake_points.squared_radii(self.precision_k).narrow(1, self.precision_k - 1, 1).tr();
+
+        let mut precise = Tensor::zeros([m], (Kind::Bool, Device::Cpu));
+        let (mut recalled, mut balls, mut covered) = (0, 0, 0);
+        for (start, len) in blocks(n) {
+            let distances = real_points.squared_distances(start, len, &fake_points); // [len, m]
+            let of_block = |radii: &Tensor| radii.narrow(0, start, len);
+            precise = precise.logical_or(
+                &distances.lt_tensor(&of_block(&self.precision_radii)).any_dim(0, false),
+            );
+            recalled += count(&distances.lt_tensor(&fake_radii).any_dim(1, false));
+            let inside = distances.lt_tensor(&of_block(&self.density_radii));
+            balls += count(&inside);
+            covered += count(&inside.any_dim(1, false));
+        }
+        let share = |part: i64, of: i64| part as f64 / of as f64;
+        Ok((
+            PrecisionRecall { precision: share(count(&precise), m), recall: share(recalled, n) },
+            DensityCoverage {
+                density: share(balls, m * self.density_k),
+                coverage: share(covered, n),
+            },
+        ))
+    }
+}
+
+/// Feature vectors about a common centre, with their squared norms.
+struct Points {
+    /// f64 `[n, d]`.
+    rows: Tensor,
+    /// f64 `[n]`.
+    norms: Tensor,
+    /// The squared distance below which a pair is one point: what rounding leaves of zero.
+    zero: f64,
+}
+
+impl Points {
+    /// `features`, `reference`: f64 `[n, d]`. The centre is that of `reference`: a large common offset would cost digits.
+    fn new(features: &Tensor, reference: &Tensor) -> Self {
+        let rows = features - reference.mean_dim(0, true, Kind::Double);
+        let norms = rows.square().sum_dim_intlist(1, false, Kind::Double);
+        let zero = 1e-13 * norms.max().double_value(&[]);
+        Self { rows, norms, zero }
+    }
+
+    /// Squared distances of rows `start..start + len` to all of `others`: f32 `[len, m]`.
+    fn squared_distances(&self, start: i64, len: i64, others: &Points) -> Tensor {
+        // |x|² + |y|² - 2 x·y; the factor goes into x, exactly.
+        let rows = self.rows.narrow(0, start, len) * -2.0;
+        let mut distances = others.norms.addmm(&rows, &others.rows.tr());
+        distances += self.norms.narrow(0, start, len).unsqueeze(1);
+        distances.threshold(self.zero.max(others.zero), 0.0).to_kind(Kind::Float)
+    }
+
+    /// Squared distances of each point to its nearest k others, ascending: f32 `[n, k]`.
+    fn squared_radii(&self, k: i64) -> Tensor {
+        let nearest: Vec<Tensor> = blocks(self.norms.size()[0])
+            .map(|(start, len)| {
+                let distances = self.squared_distances(start, len, self);
+                // The point itself comes first.
+                distances.topk(k + 1, 1, false, true).0.narrow(1, 1, k)
+            })
+            .collect();
+        Tensor::cat(&nearest, 0)
+    }
+}
+
+/// Rows of a block of distances: 20 MB in f64 for 10,000 columns.
+const BLOCK: i64 = 256;
+
+/// `(start, len)` of the blocks that `n` rows fall into.
+fn blocks(n: i64) -> impl Iterator<Item = (i64, i64)> {
+    (0..n).step_by(BLOCK as usize).map(move |start| (start, BLOCK.min(n - start)))
+}
+
+fn count(mask: &Tensor) -> i64 {
+    mask.count_nonzero(None::<i64>).int64_value(&[])
+}
+
+fn at_least(got: i64, needs: i64) -> Result<()> {
+    if got < needs {
+        return Err(MetricError::TooFew { what: "a score from nearest neighbours", needs, got });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{features, fixed_fake, fixed_real};
+
+    /// By the `prdc` package 0.2: `compute_prdc(real, fake, nearest_k=3)`.
+    #[test]
+    fn agrees_with_prdc() {
+        let (real, fake) = (fixed_real(), fixed_fake());
+        let of = |k| {
+            (precision_recall(&real, &fake, k).unwrap(), density_coverage(&real, &fake, k).unwrap())
+        };
+        let (precision_recall, density_coverage) = of(3);
+        assert_eq!(
+            precision_recall,
+            PrecisionRecall { precision: 89.0 / 90.0, recall: 39.0 / 90.0 }
+        );
+        assert_eq!(
+            density_coverage,
+            DensityCoverage { density: 352.0 / 270.0, coverage: 37.0 / 90.0 }
+        );
+        let (precision_recall, density_coverage) = of(5);
+        assert_eq!(precision_recall, PrecisionRecall { precision: 1.0, recall: 54.0 / 90.0 });
+        assert_eq!(
+            density_coverage,
+            DensityCoverage { density: 692.0 / 450.0, coverage: 64.0 / 90.0 }
+        );
+    }
+
+    /// Points on a line at 0, 1, 3, 7: the radii for k = 1 are 1, 1, 2, 4.
+    #[test]
+    fn four_points_by_hand() {
+        let line = |x: &[f32]| Tensor::from_slice(x).reshape([-1, 1]);
+        let real = line(&[0.0, 1.0, 3.0, 7.0]);
+        // 0.5 is in the balls of 0 and 1, 4 in those of 3 and 7, 12 in none; 5 on the border of 3's and in 7's.
+        let fake = line(&[0.5, 4.0, 12.0, 5.0]);
+        let scores = density_coverage(&real, &fake, 1).unwrap();
+        assert_eq!(scores, DensityCoverage { density: 5.0 / 4.0, coverage: 1.0 });
+        // Fake radii: 3.5, 1, 7, 1. Their balls hold 0, 1 and 3 (0.5's) and 7 (12's).
+        let scores = precision_recall(&real, &fake, 1).unwrap();
+        assert_eq!(scores, PrecisionRecall { precision: 0.75, recall: 1.0 });
+    }
+
+    /// More rows than a block has, and a last block that is not full.
+    #[test]
+    fn blocks_do_not_show() {
+        let (real, fake) = (features(700, 5, 0), features(600, 5, 1) * 1.1);
+        let distances = |x: &Tensor, y: &Tensor| {
+            let apart = x.to_kind(Kind::Double).unsqueeze(1) - y.to_kind(Kind::Double).unsqueeze(0);
+            apart.square().sum_dim_intlist(2, false, Kind::Double)
+        };
+        let radii = |x: &Tensor| distances(x, x).topk(4, 1, false, true).0.narrow(1, 3, 1);
+        let (inside_real, inside_fake) = (
+            distances(&real, &fake).lt_tensor(&radii(&real)),
+            distances(&real, &fake).lt_tensor(&radii(&fake).tr()),
+        );
+        let share = |mask: &Tensor| count(mask) as f64 / mask.numel() as f64;
+        let scores = precision_recall(&real, &fake, 3).unwrap();
+        assert_eq!(scores.precision, share(&inside_real.any_dim(0, false)));
+        assert_eq!(scores.recall, share(&inside_fake.any_dim(1, false)));
+        let scores = density_coverage(&real, &fake, 3).unwrap();
+        assert_eq!(scores.density, count(&inside_real) as f64 / 1800.0);
+        assert_eq!(scores.coverage, share(&inside_real.any_dim(1, false)));
+    }
+
+    #[test]
+    fn invariant_under_order_shift_and_scale() {
+        let (real, fake) = (features(300, 6, 0), features(300, 6, 1) * 1.3);
+        let of =
+            |real: &Tensor, fake: &Tensor| RealBalls::new(real, 3, 5).unwrap().score(fake).unwrap();
+        let want = of(&real, &fake);
+        assert_eq!(of(&real.flip([0i64]), &fake.flip([0i64])), want);
+        assert_eq!(of(&(&real * 4.0), &(&fake * 4.0)), want);
+        let offset = |x: &Tensor| x.to_kind(Kind::Double) + 1e4;
+        assert_eq!(of(&offset(&real), &offset(&fake)), want);
+    }
+
+    /// A copy lies in its original's ball; no image lies in that of its k-th neighbour only by rounding.
+    #[test]
+    fn a_copy_of_the_real_set_is_inside_everywhere() {
+        let real = features(1000, 16, 0);
+        let (precision_recall, density_coverage) =
+            RealBalls::new(&real, 3, 5).unwrap().score(&real).unwrap();
+        assert_eq!(precision_recall, PrecisionRecall { precision: 1.0, recall: 1.0 });
+        // Each ball holds its centre and the k - 1 neighbours that are not on its border.
+        assert_eq!(density_coverage, DensityCoverage { density: 1.0, coverage: 1.0 });
+    }
+
+    #[test]
+    fn collapse_costs_recall_and_coverage_and_noise_precision() {
+        let real = features(500, 4, 0);
+        let of = |fake: &Tensor| RealBalls::new(&real, 3, 5).unwrap().score(fake).unwrap();
+        let collapsed = of(&(real.narrow(0, 0, 1) + features(500, 4, 1) * 1e-3));
+        assert!(
+            collapsed.0.precision == 1.0
+                && collapsed.0.recall < 0.01
+                && collapsed.1.coverage < 0.05
+        );
+        let far = of(&(features(500, 4, 1) * 20.0));
+        assert!(far.0.precision < 0.2 && far.1.density < 0.1, "{far:?}");
+        // All in one point: no ball has a radius, so nothing is inside.
+        let point = of(&real.narrow(0, 0, 1).expand([500, 4], false));
+        assert_eq!(point.0.recall, 0.0);
+        assert_eq!(point.0.precision, 1.0);
+    }
+
+    #[test]
+    fn too_little_is_named() {
+        let (three, four) = (features(3, 2, 0), features(4, 2, 0));
+        let error = precision_recall(&three, &four, 3).unwrap_err().to_string();
+        assert_eq!(error, "a score from nearest neighbours needs at least 4 images, but got 3");
+        assert!(precision_recall(&four, &three, 3).is_err());
+        assert!(precision_recall(&four, &four, 3).is_ok());
+        assert!(density_coverage(&four, &four, 0).is_err());
+        assert!(density_coverage(&four, &features(4, 3, 0), 1).is_err());
+    }
+}
