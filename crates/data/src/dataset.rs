@@ -141,6 +141,7 @@ fn content_hash(
         hash.update(number.to_le_bytes());
     }
     hash.update((pixels.len() as u64).to_le_bytes());
+    hash.update([u8::from(classes.is_some()), u8::from(captions.is_some())]);
     hash.update(pixels);
     for class in classes.unwrap_or_default() {
         hash.update(class.to_le_bytes());

@@ -35,7 +35,7 @@ impl Idx {
         let path = self.spec.locate(&self.folder, first_file + 1)?;
         let labels = file::read(&path)?;
         let (num_labels, labels) = parse(&path, &labels, &[])?;
-        if n != num_labels {
+        if n == 0 || n != num_labels {
             let problem = format!("{num_labels} labels for {n} images");
             return Err(DataError::malformed(path, problem));
         }

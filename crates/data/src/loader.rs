@@ -1,10 +1,8 @@
 use crate::{ImageSet, Order, random::Random};
 use paragone_core::{Batch, Conditions, DataSpec, from_levels};
 use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
+    borrow::Borrow,
+    sync::mpsc::{Receiver, sync_channel},
     thread::JoinHandle,
 };
 use tch::{Device, Kind, Tensor};
@@ -56,17 +54,23 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Batches of `set` in this order, from `options.first_image` on.
+    /// Batches of `set`, whose levels it copies, in this order, from `options.first_image` on.
     ///
     /// With `data.num_classes` 0 every condition is dropped.
     ///
     /// # Panics
     /// If the order is not of the set's length, the batch size is 0, or `data` has captions or known pixels, which no
     /// dataset has yet.
-    pub fn new(set: Arc<ImageSet>, order: Order, options: LoaderOptions, data: DataSpec) -> Self {
+    pub fn new(
+        set: impl Borrow<ImageSet>,
+        order: Order,
+        options: LoaderOptions,
+        data: DataSpec,
+    ) -> Self {
+        let set = set.borrow();
         assert_eq!(order.len(), set.len() as u64, "an order of the set's images");
         assert!(options.batch_size > 0, "a batch needs an image");
-        let mut maker = Maker::new(&set, order, options, data);
+        let mut maker = Maker::new(set, order, options, data);
         let (sender, batches) = sync_channel(options.prefetch.max(1));
         let run = move || while sender.send(maker.batch()).is_ok() {};
         let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(run);
@@ -183,9 +187,9 @@ mod tests {
 
     const SHAPE: ImageShape = ImageShape { channels: 2, height: 2, width: 3 };
 
-    fn set(n: usize) -> Arc<ImageSet> {
+    fn set(n: usize) -> ImageSet {
         let pixels: Vec<u8> = (0..n * 12).map(|i| (i * 37 % 251) as u8).collect();
-        Arc::new(ImageSet::new(&pixels, SHAPE, Some((0..n as i64).map(|i| i % 5).collect()), None))
+        ImageSet::new(&pixels, SHAPE, Some((0..n as i64).map(|i| i % 5).collect()), None)
     }
 
     fn spec(num_classes: i64) -> DataSpec {

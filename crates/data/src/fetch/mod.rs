@@ -3,23 +3,24 @@
 //! Files are gathered and checked in a folder of their own beside their destination, and moved there by renaming only:
 //! whoever looks sees a whole file or none, and an interrupted fetch is begun again by the same command.
 
+mod debian;
+
 use crate::{
     DataError,
     dataset::hex,
     file,
-    spec::{DatasetSpec, DebianPackage, spec},
+    spec::{DatasetSpec, spec},
 };
 use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
-/// How often a download's progress is looked at.
-const POLL: Duration = Duration::from_millis(100);
+/// Age at which a folder that a killed fetch left behind is surely nobody's any more.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Puts the files of a dataset into `datasets_dir/name` and returns that folder; does nothing if they are there and whole.
 ///
@@ -52,13 +53,15 @@ fn fetch_files(
         return Ok(target);
     }
     fs::create_dir_all(datasets_dir).map_err(|e| DataError::io(datasets_dir, e))?;
+    let prefix = format!(".fetch-{}-", spec.name);
+    sweep(datasets_dir, &prefix);
     let staging = tempfile::Builder::new()
-        .prefix(&format!(".fetch-{}-", spec.name))
+        .prefix(&prefix)
         .tempdir_in(datasets_dir)
         .map_err(|e| DataError::io(datasets_dir, e))?;
     let source = match (from, &spec.debian) {
         (Some(folder), _) => folder.to_owned(),
-        (None, Some(debian)) => unpack_debian(spec, debian, staging.path(), progress)?,
+        (None, Some(debian)) => debian::unpack(spec, debian, staging.path(), progress)?,
         (None, None) => return Err(failed(spec, "no package has it")),
     };
     let gathered = gather(spec, &source, staging.path(), progress)?;
@@ -67,6 +70,17 @@ fn fetch_files(
     }
     install(spec, &gathered, &target)?;
     Ok(target)
+}
+
+/// Removes what killed fetches left behind, as far as that works: nothing depends on it.
+fn sweep(datasets_dir: &Path, prefix: &str) {
+    for item in fs::read_dir(datasets_dir).into_iter().flatten().filter_map(Result::ok) {
+        let age = item.metadata().and_then(|data| data.modified()).map(|at| at.elapsed());
+        let stale = matches!(age, Ok(Ok(age)) if age > STALE);
+        if stale && item.file_name().to_string_lossy().starts_with(prefix) {
+            let _ = fs::remove_dir_all(item.path());
+        }
+    }
 }
 
 fn failed(spec: &DatasetSpec, problem: impl Into<String>) -> DataError {
@@ -148,73 +162,6 @@ fn unpack_archive(
     Ok(())
 }
 
-/// Downloads and unpacks a Debian package below `staging`; returns the folder of the files. Needs no root: nothing is
-/// installed.
-fn unpack_debian(
-    spec: &DatasetSpec,
-    debian: &DebianPackage,
-    staging: &Path,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<PathBuf, DataError> {
-    let download = staging.join("download");
-    fs::create_dir(&download).map_err(|e| DataError::io(&download, e))?;
-    let mut apt = Command::new("apt-get");
-    apt.args(["download", &debian.package]).current_dir(&download);
-    let advice = "run `apt-get update` as root and try again";
-    run(spec, apt, advice, &staging.join("apt-get.log"), &mut || {
-        progress(folder_size(&download).min(debian.bytes), debian.bytes);
-    })?;
-    let package = fs::read_dir(&download)
-        .map_err(|e| DataError::io(&download, e))?
-        .filter_map(Result::ok)
-        .map(|item| item.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or_else(|| failed(spec, "apt-get downloaded nothing"))?;
-    let unpacked = staging.join("unpacked");
-    let mut dpkg = Command::new("dpkg-deb");
-    dpkg.arg("-x").arg(package).arg(&unpacked);
-    run(spec, dpkg, "try again", &staging.join("dpkg-deb.log"), &mut || {})?;
-    Ok(unpacked.join(&debian.folder))
-}
-
-/// Runs a program to its end, calling `tick` now and then.
-fn run(
-    spec: &DatasetSpec,
-    mut command: Command,
-    advice: &str,
-    log: &Path,
-    tick: &mut dyn FnMut(),
-) -> Result<(), DataError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    // Into a file: a pipe that nobody reads would stop the program once it is full.
-    let errors = fs::File::create(log).map_err(|e| DataError::io(log, e))?;
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
-    let mut child = child.map_err(|e| failed(spec, format!("cannot run {program} ({e})")))?;
-    let status = loop {
-        match child.try_wait().map_err(|e| DataError::io(&program, e))? {
-            Some(status) => break status,
-            None => std::thread::sleep(POLL),
-        }
-        tick();
-    };
-    if status.success() {
-        return Ok(());
-    }
-    let said = fs::read_to_string(log).unwrap_or_default();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("without a word");
-    Err(DataError::Fetch {
-        dataset: spec.name.clone(),
-        problem: format!("{program} failed: {last}"),
-        advice: format!("{advice}, or {}", spec.by_hand),
-    })
-}
-
-/// Bytes of the files in a folder.
-fn folder_size(folder: &Path) -> u64 {
-    let items = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    items.filter_map(|item| item.metadata().ok()).map(|data| data.len()).sum()
-}
-
 /// Moves checked files to their place, in place of any other copy of them.
 fn install(spec: &DatasetSpec, gathered: &Path, target: &Path) -> Result<(), DataError> {
     fs::create_dir_all(target).map_err(|e| DataError::io(target, e))?;
@@ -236,7 +183,10 @@ fn install(spec: &DatasetSpec, gathered: &Path, target: &Path) -> Result<(), Dat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{spec::FileSpec, testing::Folder};
+    use crate::{
+        spec::{DebianPackage, FileSpec},
+        testing::Folder,
+    };
     use flate2::{Compression, write::GzEncoder};
 
     fn toy(files: &[(&str, &[u8])]) -> DatasetSpec {
