@@ -1,0 +1,156 @@
+use super::*;
+use crate::{
+    network::Network,
+    sampler::{draw_pixel, is_guided},
+};
+
+/// Runs the whole network for every pixel. `see` gets the parameters of each pixel's distribution, `[p, m]`.
+fn sample_naively(
+    network: &Network,
+    data: &DataSpec,
+    request: &SampleRequest,
+    mut see: impl FnMut(Tensor),
+) -> Tensor {
+    tch::no_grad(|| {
+        let image = Tensor::zeros(data.shape.batch(request.noise.len()), (Kind::Float, CPU));
+        let unprompted = request.conditions.unprompted(data);
+        for i in 0..data.shape.height {
+            for j in 0..data.shape.width {
+                let mut params = network.forward(&image, request.conditions, false);
+                if is_guided(request) {
+                    let other = network.forward(&image, &unprompted, false);
+                    params = Tensor::cat(&[params, other], 0);
+                }
+                let here = params.select(2, i).select(2, j).tr();
+                let draw = (i * data.shape.width + j) as u64;
+                let levels = draw_pixel(network, request, &here, draw);
+                image.select(2, i).select(2, j).copy_(&from_levels(&levels));
+                see(here);
+            }
+        }
+        image
+    })
+}
+
+/// The images and the parameters of every pixel, from the cached and from the naive sampler.
+fn both_ways(model: &PixelCnn, request: &SampleRequest) -> [(Tensor, Vec<Tensor>); 2] {
+    let (network, data) = (&model.network, &model.data);
+    let mut cached = Vec::new();
+    let image = crate::sampler::sample_and_see(network, data, request, &mut go_on, &mut |p| {
+        cached.push(p.copy());
+    })
+    .unwrap();
+    let mut naive = Vec::new();
+    let other = sample_naively(network, data, request, |p| naive.push(p));
+    [(image, cached), (other, naive)]
+}
+
+fn largest_difference(a: &[Tensor], b: &[Tensor]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let pairs = a.iter().zip(b);
+    pairs.map(|(a, b)| (a - b).abs().max().double_value(&[])).fold(0.0, f64::max)
+}
+
+/// Gray and colour, odd and degenerate sizes, several kernels, with and without guidance and temperature.
+#[test]
+fn cached_sampling_is_naive_sampling() {
+    let _lock = seeded(1);
+    let tiny = Autoregressive::tiny();
+    let big_kernels = AutoregressiveConfig {
+        num_channels: 8,
+        num_layers: 3,
+        first_kernel: 7,
+        kernel_rows: 3,
+        kernel_columns: 5,
+        likelihood: PixelLikelihood::LogisticMixture,
+        ..tiny.clone()
+    };
+    let pointwise = AutoregressiveConfig { kernel_rows: 1, kernel_columns: 1, ..tiny.clone() };
+    let one_layer = AutoregressiveConfig { num_layers: 1, first_kernel: 3, ..tiny.clone() };
+    let cases = [
+        (&tiny, spec(1, 7, 5), 1.0, 1.0),
+        (&tiny, spec(3, 5, 6), 1.0, 0.8),
+        (&tiny, spec(1, 5, 7), 2.5, 0.9),
+        (&tiny, spec(3, 4, 5), 1.7, 1.0),
+        (&big_kernels, spec(1, 6, 9), 1.0, 1.0),
+        (&big_kernels, spec(3, 3, 3), 1.0, 1.0),
+        (&pointwise, spec(1, 4, 4), 1.0, 1.0),
+        (&one_layer, spec(1, 1, 6), 1.0, 1.0),
+        (&one_layer, spec(1, 6, 1), 1.0, 1.0),
+    ];
+    for (config, data, guidance_scale, temperature) in cases {
+        let conditions = conditions(&data, 5);
+        let noise = Noise::new((10..15).collect(), CPU);
+        let request = SampleRequest {
+            guidance_scale,
+            temperature,
+            ..SampleRequest::new(&conditions, &noise)
+        };
+        let (_vars, exact) = model(config, &data, Kind::Double);
+        let [(image, cached), (other, naive)] = both_ways(&exact, &request);
+        assert!(image.equal(&other), "{config:?} {data:?}");
+        assert_eq!(image.kind(), Kind::Float);
+        let difference = largest_difference(&cached, &naive);
+        assert!(difference < 1e-10, "{difference} in f64, {config:?} {data:?}");
+        // Images differ, and use many levels, so that this was no comparison of blanks.
+        let (unique, ..) = to_levels(&image).unique_dim(0, true, false, false);
+        assert_eq!(unique.size()[0], 5);
+
+        let (_vars, single) = model(config, &data, Kind::Float);
+        let [(image, cached), (other, naive)] = both_ways(&single, &request);
+        // Up to the first pixel that rounding made different, if any, the same picture came before.
+        let same = image.eq_tensor(&other).all_dim(0, false).all_dim(0, false).flatten(0, -1);
+        let same = Vec::<bool>::try_from(same).unwrap();
+        let until = (same.iter().position(|same| !same).unwrap_or(same.len() - 1)) + 1;
+        assert!(2 * until > same.len(), "f32 parts at pixel {until} of {}", same.len());
+        let difference = largest_difference(&cached[..until], &naive[..until]);
+        assert!(difference < 1e-4, "{difference} in f32, {config:?} {data:?}");
+    }
+}
+
+#[test]
+fn an_image_depends_on_its_seed_and_condition_alone() {
+    let _lock = seeded(2);
+    let data = spec(1, 5, 5);
+    let (_vars, model) = model(&Autoregressive::tiny(), &data, Kind::Double);
+    let conditions = conditions(&data, 4);
+    let draw = |seeds: Vec<u64>, start: i64| {
+        let noise = Noise::new(seeds, CPU);
+        let conditions = conditions.narrow(start, noise.len());
+        model.sample(&SampleRequest::new(&conditions, &noise), &mut go_on).unwrap()
+    };
+    let all = draw(vec![5, 6, 7, 8], 0);
+    assert!(all.narrow(0, 2, 1).equal(&draw(vec![7], 2)));
+    assert!(!all.narrow(0, 2, 1).equal(&draw(vec![7], 3)));
+    assert!(!all.narrow(0, 2, 1).equal(&draw(vec![9], 2)));
+}
+
+#[test]
+fn reports_each_pixel_and_stops() {
+    let _lock = seeded(3);
+    let data = spec(1, 3, 4);
+    let (_vars, model) = model(&Autoregressive::tiny(), &data, Kind::Float);
+    let conditions = conditions(&data, 2);
+    let noise = Noise::new(vec![1, 2], CPU);
+    let request = SampleRequest::new(&conditions, &noise);
+    let mut seen = Vec::new();
+    let image = model.sample(&request, &mut |p: Progress| {
+        seen.push((p.call, p.calls, (p.images)()));
+        ControlFlow::Continue(())
+    });
+    let image = image.unwrap().flatten(2, 3);
+    assert_eq!(seen.len(), 12);
+    for (i, (call, calls, so_far)) in seen.iter().enumerate() {
+        assert_eq!((*call, *calls), (i as u64 + 1, 12));
+        let (so_far, done) = (so_far.flatten(2, 3), i as i64 + 1);
+        assert!(so_far.narrow(2, 0, done).equal(&image.narrow(2, 0, done)));
+        let rest = so_far.narrow(2, done, 12 - done);
+        assert!(rest.equal(&rest.zeros_like()));
+    }
+    let mut calls = 0;
+    let stopped = model.sample(&request, &mut |_: Progress| {
+        calls += 1;
+        if calls == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(Error::Stopped)) && calls == 5);
+}
