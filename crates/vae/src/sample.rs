@@ -1,0 +1,180 @@
+use crate::{gaussian::Gaussian, model::Model};
+use paragone_core::{Error, OnStep, Progress, Result, SampleRequest, from_levels};
+use tch::Tensor;
+
+impl Model {
+    /// Images whose latents are drawn from the priors with `request.noise`, one draw a group.
+    pub(crate) fn ancestral(
+        &self,
+        request: &SampleRequest,
+        on_step: &mut dyn OnStep,
+    ) -> Result<Tensor> {
+        let mut latents = |group: usize, prior: &Gaussian| {
+            let eps = request.noise.normal(group as u64, &self.latent_shapes[group]);
+            prior.at(&(eps * request.temperature))
+        };
+        self.generate(request, &mut latents, on_step)
+    }
+
+    /// Images from the parameters of their pixels' distributions: drawn with `request.noise` at `request.temperature`, whose
+    /// limit 0 stands for the mean.
+    fn pixels(
+        &self,
+        params: &Tensor,
+        unprompted: Option<&Tensor>,
+        request: &SampleRequest,
+    ) -> Tensor {
+        if request.temperature == 0.0 {
+            return self.head.mean(params).clamp(-1.0, 1.0);
+        }
+        let shape = self.data.shape;
+        // The draws before this one are the groups'.
+        let draw = self.latent_shapes.len() as u64;
+        let num_uniforms = self.head.num_uniforms();
+        let uniforms = request.noise.uniform(draw, &[num_uniforms, shape.height, shape.width]);
+        let temperature = request.temperature;
+        from_levels(&match unprompted {
+            None => self.head.sample(params, &uniforms, temperature),
+            Some(unprompted) => {
+                let scale = request.guidance_scale;
+                self.head.sample_guided(params, unprompted, &uniforms, temperature, scale)
+            }
+        })
+    }
+
+    /// Comes down the ladder from priors, `latents(group, prior)` naming the latents. Under guidance the conditional and the
+    /// unconditional decoder come down together on the same latents, drawn from the conditional prior with its mean pushed
+    /// away from the unconditional one: u + w (c - u).
+    pub(crate) fn generate(
+        &self,
+        request: &SampleRequest,
+        latents: &mut dyn FnMut(usize, &Gaussian) -> Tensor,
+        on_step: &mut dyn OnStep,
+    ) -> Result<Tensor> {
+        check_request(request)?;
+        let guided = request.guidance_scale != 1.0;
+        let mut condition = self.ladder.embed(request.conditions);
+        if guided {
+            let unprompted = self.ladder.embed(&request.conditions.unprompted(&self.data));
+            condition = Tensor::cat(&[condition, unprompted], 0);
+        }
+        let params = self.ladder.decode(&condition, None, &mut |choice| {
+            if !guided {
+                return latents(choice.group, &choice.prior);
+            }
+            let z = latents(choice.group, &choice.prior.guided(request.guidance_scale));
+            Tensor::cat(&[&z, &z], 0)
+        });
+        let images = if guided {
+            let halves = params.chunk(2, 0);
+            self.pixels(&halves[0], Some(&halves[1]), request)
+        } else {
+            self.pixels(&params, None, request)
+        };
+        let calls = if guided { 2 } else { 1 };
+        for call in 1..=calls {
+            on_step.step(Progress { call, calls, images: &|| images.shallow_clone() })?;
+        }
+        Ok(images)
+    }
+}
+
+fn check_request(request: &SampleRequest) -> Result<()> {
+    assert_eq!(
+        request.conditions.len(),
+        request.noise.len(),
+        "one seed for each row of conditions"
+    );
+    let SampleRequest { guidance_scale, temperature, .. } = *request;
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return Err(Error::Unsupported(format!("temperature {temperature} is not from 0 on")));
+    }
+    if !guidance_scale.is_finite() {
+        return Err(Error::Unsupported(format!("guidance scale {guidance_scale} is not finite")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Vae,
+        fixtures::{build, data, flat, seeded, train, twins},
+    };
+    use paragone_core::{Conditions, Family, Generator, Noise, to_levels};
+    use std::ops::ControlFlow;
+    use tch::{Device, Kind};
+
+    fn go(_: Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    #[test]
+    fn an_image_depends_on_its_seed_and_not_on_its_batch() {
+        let _turn = seeded();
+        for (config, data) in
+            [(Vae::tiny(), data(1, 8, 8)), (flat(5), data(1, 8, 8)), (Vae::tiny(), data(3, 8, 8))]
+        {
+            let (vars, model) = build(&config, &data);
+            train(&vars, &model, &twins(4, &data), 20);
+            let conditions = Conditions::of_classes(&[0, 1, 2, 3, 1], &data, Device::Cpu);
+            let noise = Noise::new(vec![5, 6, 7, 8, 9], Device::Cpu);
+            let all = model.sample(&SampleRequest::new(&conditions, &noise), &mut go).unwrap();
+            assert_eq!(all.size(), data.shape.batch(5));
+            assert!(all.equal(&from_levels(&to_levels(&all))), "pixels are off the grid");
+            let (conditions, noise) = (conditions.narrow(3, 1), noise.narrow(3, 1));
+            let one = model.sample(&SampleRequest::new(&conditions, &noise), &mut go).unwrap();
+            // Sums are reordered, so a uniform may fall on the other side of a step of a distribution.
+            let differ = one.ne_tensor(&all.narrow(0, 3, 1)).to_kind(Kind::Float).mean(Kind::Float);
+            assert!(
+                differ.double_value(&[]) < 0.02,
+                "{} of the pixels differ",
+                differ.double_value(&[])
+            );
+        }
+    }
+
+    #[test]
+    fn temperature_and_guidance_do_what_they_say() {
+        let _turn = seeded();
+        let data = data(1, 8, 8);
+        let (vars, model) = build(&Vae::tiny(), &data);
+        train(&vars, &model, &twins(4, &data), 20);
+        let draw = |classes: &[i64], guidance_scale, temperature| {
+            let conditions = Conditions::of_classes(classes, &data, Device::Cpu);
+            let noise = Noise::new((10..10 + classes.len() as u64).collect(), Device::Cpu);
+            let mut calls = 0;
+            let request = SampleRequest {
+                guidance_scale,
+                temperature,
+                ..SampleRequest::new(&conditions, &noise)
+            };
+            let images = model.sample(&request, &mut |progress: Progress| {
+                calls += 1;
+                assert_eq!(progress.call, calls);
+                ControlFlow::Continue(())
+            });
+            (images.unwrap(), calls)
+        };
+        let (plain, calls) = draw(&[1, 1], 1.0, 1.0);
+        assert_eq!(calls, 1);
+        let (guided, calls) = draw(&[1, 1], 4.0, 1.0);
+        assert_eq!(calls, 2);
+        assert!(!guided.equal(&plain));
+        // Asked for nothing, there is nothing to be pushed away from.
+        let nothing = |scale| draw(&[3, 3], scale, 0.0).0;
+        assert!(nothing(4.0).allclose(&nothing(1.0), 1e-4, 1e-4, false));
+        // At temperature 0 all that is left is the condition.
+        let (cold, _) = draw(&[1, 1], 1.0, 0.0);
+        assert!(cold.get(0).equal(&cold.get(1)) && !plain.get(0).equal(&plain.get(1)));
+        let conditions = Conditions::none(1, &data, Device::Cpu);
+        let noise = Noise::new(vec![1], Device::Cpu);
+        let request =
+            SampleRequest { temperature: -1.0, ..SampleRequest::new(&conditions, &noise) };
+        assert!(matches!(model.sample(&request, &mut go), Err(Error::Unsupported(_))));
+        let mut stop = |_: Progress| ControlFlow::Break(());
+        let stopped = model.sample(&SampleRequest::new(&conditions, &noise), &mut stop);
+        assert!(matches!(stopped, Err(Error::Stopped)));
+    }
+}
