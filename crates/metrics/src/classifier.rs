@@ -8,6 +8,7 @@ use crate::{
     features::{check_images, in_batches},
     network::Network,
     train::TrainOptions,
+    weights,
 };
 use paragone_core::ImageShape;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -46,9 +47,6 @@ pub struct Card {
     pub test_accuracy: f64,
 }
 
-/// The weights that come with this crate, by dataset and role; `weights/README.md` says how they were made.
-const EMBEDDED: &[(&str, Role, &[u8])] = &[];
-
 /// The key of the card in the file's header.
 const CARD: &str = "card";
 
@@ -79,15 +77,7 @@ impl ClassifierFeatures {
     }
 
     fn embedded(dataset: &str, role: Role, device: Device) -> Result<Self> {
-        let of_role = EMBEDDED.iter().filter(|(_, other, _)| *other == role);
-        match of_role.clone().find(|(name, ..)| *name == dataset) {
-            Some((.., bytes)) => Self::from_bytes(bytes, device),
-            None => Err(MetricError::NoWeights {
-                role: if role == Role::Features { "feature" } else { "judge" },
-                dataset: dataset.into(),
-                available: of_role.map(|(name, ..)| *name).collect::<Vec<_>>().join(", "),
-            }),
-        }
+        Self::from_bytes(weights::find(dataset, role)?, device)
     }
 
     /// A network from a file that [`train_classifier`](crate::train_classifier) made.
@@ -332,12 +322,5 @@ mod tests {
         assert!(message(&empty).ends_with("no card in the header"));
         let error = ClassifierFeatures::load(Path::new("/nowhere/weights"), Device::Cpu);
         assert!(error.unwrap_err().to_string().starts_with("cannot read /nowhere/weights: "));
-    }
-
-    #[test]
-    fn a_dataset_without_weights_is_named() {
-        let error = ClassifierFeatures::for_dataset("sheep", Device::Cpu).unwrap_err().to_string();
-        assert!(error.starts_with("there is no feature network for the dataset sheep"), "{error}");
-        assert!(ClassifierFeatures::judge_for_dataset("sheep", Device::Cpu).is_err());
     }
 }

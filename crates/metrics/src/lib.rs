@@ -23,6 +23,7 @@ mod subset;
 mod testing;
 mod train;
 mod trainee;
+mod weights;
 
 pub use calibration::{Defect, mean_image, noise_images};
 pub use classifier::{Card, ClassifierFeatures, Role};
@@ -37,3 +38,4 @@ pub use random_conv::RandomConvFeatures;
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
 pub use subset::draw_rows;
 pub use train::{LabelledImages, TrainOptions, TrainProgress, TrainedClassifier, train_classifier};
+pub use weights::default_features;

@@ -71,11 +71,16 @@ impl TrainOptions {
     /// The options that this crate's weights for a dataset are made with. Classes of photographs and garments survive
     /// mirroring; digits and what is named by its side do not.
     pub fn for_dataset(dataset: &str, role: Role) -> Self {
-        let flip = matches!(dataset, "fashion-mnist" | "cifar10");
+        let base = match dataset {
+            "fashion-mnist" | "cifar10" => Self { flip: true, ..Self::default() },
+            "shapes" => Self { epochs: 4, ..Self::default() },
+            _ => Self::default(),
+        };
         match role {
-            Role::Features => Self { flip, ..Self::default() },
+            Role::Features => base,
             Role::Judge => {
-                Self { flip, widths: [24, 48, 96], feature_dim: 96, seed: 1, ..Self::default() }
+                let epochs = (base.epochs * 3).div_ceil(4);
+                Self { widths: [24, 48, 96], feature_dim: 96, seed: 1, epochs, ..base }
             }
         }
     }
