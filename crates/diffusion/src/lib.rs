@@ -1,1 +1,69 @@
-//! paragone-diffusion
+//! Diffusion models: images noised in T steps, and a network that learns to take the noise away.
+//!
+//! The textbook process is here whole (Ho et al. 2020: linear or cosine schedule, noise prediction, ancestral sampling,
+//! variational bound), and beside it what came after: x0- and v-prediction, EDM preconditioning (Karras et al. 2022), flow
+//! matching (Lipman et al. 2023), DDIM, Heun and DPM-Solver++. All of them meet in one denoiser D(x; σ), the expected clean
+//! image given x = x_0 + σ ε: `objective.rs` makes it from what a network predicts, `samplers.rs` and `bound.rs` use it.
+
+mod blocks;
+mod bound;
+mod config;
+mod model;
+mod noise_levels;
+mod objective;
+mod samplers;
+mod schedule;
+mod unet;
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod sampler_tests;
+#[cfg(test)]
+mod test_support;
+
+pub use config::{
+    DiffusionConfig, SamplerConfig, SamplerName, ScheduleConfig, ScheduleName, Spacing,
+};
+pub use objective::Objective;
+pub use unet::UNetConfig;
+
+use paragone_core::{DataSpec, Family, Generator, Result};
+use tch::nn;
+
+/// The family of diffusion models.
+#[derive(Debug)]
+pub struct Diffusion;
+
+impl Family for Diffusion {
+    const NAME: &'static str = "diffusion";
+
+    type Config = DiffusionConfig;
+
+    fn tiny() -> DiffusionConfig {
+        DiffusionConfig {
+            num_timesteps: 50,
+            sampler: SamplerConfig { steps: Some(4), ..SamplerConfig::default() },
+            bound_draws: 4,
+            network: UNetConfig {
+                widths: vec![16, 24],
+                num_heads: 2,
+                embedding_dim: 32,
+                ..UNetConfig::default()
+            },
+            ..DiffusionConfig::default()
+        }
+    }
+
+    fn validate(config: &DiffusionConfig, data: &DataSpec) -> Result<()> {
+        config.validate(data)
+    }
+
+    fn build(
+        config: &DiffusionConfig,
+        data: &DataSpec,
+        vars: nn::Path,
+    ) -> Result<Box<dyn Generator>> {
+        Ok(Box::new(model::DiffusionModel::new(config, data, vars)))
+    }
+}

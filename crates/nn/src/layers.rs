@@ -18,7 +18,19 @@ pub fn conv<'a>(
     kernel: i64,
 ) -> nn::Conv2D {
     let init = uniform(in_channels * kernel * kernel);
-    same_conv(path, in_channels, out_channels, kernel, init)
+    same_conv(path, in_channels, out_channels, kernel, 1, init)
+}
+
+/// A convolution that keeps every `stride`-th row and column of what [`conv`] makes: height `⌈h / stride⌉`, same for width.
+pub fn strided_conv<'a>(
+    path: impl Borrow<Path<'a>>,
+    in_channels: i64,
+    out_channels: i64,
+    kernel: i64,
+    stride: i64,
+) -> nn::Conv2D {
+    let init = uniform(in_channels * kernel * kernel);
+    same_conv(path, in_channels, out_channels, kernel, stride, init)
 }
 
 /// [`conv`] with weights and bias zero: the last layer of a residual branch, which then begins as the identity.
@@ -28,7 +40,7 @@ pub fn zero_conv<'a>(
     out_channels: i64,
     kernel: i64,
 ) -> nn::Conv2D {
-    same_conv(path, in_channels, out_channels, kernel, Init::Const(0.0))
+    same_conv(path, in_channels, out_channels, kernel, 1, Init::Const(0.0))
 }
 
 /// A linear layer `[.., in_features]` to `[.., out_features]`, weights and bias uniform in ±1/√in_features.
@@ -49,11 +61,13 @@ fn same_conv<'a>(
     in_channels: i64,
     out_channels: i64,
     kernel: i64,
+    stride: i64,
     init: Init,
 ) -> nn::Conv2D {
     assert!(kernel % 2 == 1, "an even kernel has no centre: {kernel}");
     let config = nn::ConvConfig {
         padding: kernel / 2,
+        stride,
         ws_init: init,
         bs_init: init,
         ..nn::ConvConfig::default()
@@ -93,6 +107,18 @@ mod tests {
         let mut names: Vec<_> = vars.variables().into_keys().collect();
         names.sort();
         assert_eq!(names, ["conv.bias", "conv.weight"]);
+    }
+
+    #[test]
+    fn a_strided_conv_skips_pixels() {
+        let _lock = LOCK.lock().unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let strided = strided_conv(vars.root(), 3, 4, 3, 2);
+        let mut dense = conv(vars.root(), 3, 4, 3);
+        (dense.ws, dense.bs) = (strided.ws.shallow_clone(), Some(strided.bs.as_ref().unwrap() * 1));
+        let x = Tensor::randn([2, 3, 7, 6], (Kind::Float, Device::Cpu));
+        let every_second = x.apply(&dense).slice(2, None, None, 2).slice(3, None, None, 2);
+        assert!(x.apply(&strided).allclose(&every_second, 1e-5, 1e-6, false));
     }
 
     #[test]

@@ -1,0 +1,245 @@
+//! The family's section of an experiment.
+
+use crate::{objective::Objective, schedule::NoiseSchedule, unet::UNetConfig};
+use paragone_core::{DataSpec, Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a diffusion model is built, trained and sampled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiffusionConfig {
+    /// What the network learns to predict, and at which noise levels.
+    pub objective: Objective,
+    /// T: steps of the discrete noising process. The objectives eps, x0 and v train on it, the samplers ancestral and ddim
+    /// walk back along it, and the variational bound and the noising pictures use it whatever the objective.
+    pub num_timesteps: usize,
+    /// How much noise each of the T steps adds.
+    pub schedule: ScheduleConfig,
+    /// Mean of ln σ in training, σ being the noise's standard deviation beside an image of variance `σ_data²`. For the
+    /// objectives edm and flow-matching.
+    pub p_mean: f64,
+    /// Standard deviation of ln σ in training. For the objectives edm and flow-matching.
+    pub p_std: f64,
+    /// γ of min-SNR weighting (Hang et al. 2023): the error of the predicted image weighs min(1/σ², γ). None: the
+    /// objective's own weighting, a mean squared error of what is predicted.
+    pub min_snr_gamma: Option<f64>,
+    /// How images are drawn.
+    pub sampler: SamplerConfig,
+    /// Noise levels drawn per image to estimate the variational bound.
+    pub bound_draws: usize,
+    /// The denoising network.
+    pub network: UNetConfig,
+}
+
+impl Default for DiffusionConfig {
+    fn default() -> Self {
+        Self {
+            objective: Objective::Edm,
+            num_timesteps: 1000,
+            schedule: ScheduleConfig::default(),
+            p_mean: -1.2,
+            p_std: 1.2,
+            min_snr_gamma: None,
+            sampler: SamplerConfig::default(),
+            bound_draws: 16,
+            network: UNetConfig::default(),
+        }
+    }
+}
+
+/// A schedule of β_1 … β_T.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// Its shape.
+    pub name: ScheduleName,
+    /// β_1 of the linear schedule at T = 1000.
+    pub beta_start: f64,
+    /// β_T of the linear schedule at T = 1000.
+    pub beta_end: f64,
+    /// Whether a linear schedule of T steps does the work of one of 1000: β becomes 1 − (1 − β)^(1000 / T). Without it a
+    /// short process ends far from noise. The cosine schedule always fits its T.
+    pub scale_to_timesteps: bool,
+    /// s of the cosine schedule.
+    pub offset: f64,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self {
+            name: ScheduleName::Linear,
+            beta_start: 1e-4,
+            beta_end: 0.02,
+            scale_to_timesteps: true,
+            offset: 0.008,
+        }
+    }
+}
+
+/// The shape of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// β on a straight line (Ho et al. 2020).
+    Linear,
+    /// ᾱ on a squared cosine (Nichol & Dhariwal 2021).
+    Cosine,
+}
+
+/// How images are drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplerConfig {
+    /// The method.
+    pub name: SamplerName,
+    /// Steps from noise to image. A step is a network call, for heun two but for the last; guidance doubles the calls.
+    /// None: `num_timesteps` for ancestral, 10 for heun, 20 otherwise.
+    pub steps: Option<usize>,
+    /// Order of dpm-solver++: 2 or 3.
+    pub order: usize,
+    /// How the noise levels of the steps are chosen.
+    pub spacing: Spacing,
+    /// The last noise level before 0 under karras spacing. None: 0.01, or the schedule's first if the objective was trained
+    /// on none lower.
+    pub sigma_min: Option<f64>,
+    /// The noise level that karras spacing starts from. None: 40, or the schedule's last if the objective was trained on none
+    /// higher.
+    pub sigma_max: Option<f64>,
+    /// ρ of karras spacing: the larger, the more steps at low noise.
+    pub rho: f64,
+    /// Whether every denoised picture is clamped to [-1, 1], where the mean of pixels must lie.
+    pub clip_denoised: bool,
+}
+
+impl Default for SamplerConfig {
+    fn default() -> Self {
+        Self {
+            name: SamplerName::DpmSolverPp,
+            steps: None,
+            order: 2,
+            spacing: Spacing::Auto,
+            sigma_min: None,
+            sigma_max: None,
+            rho: 7.0,
+            clip_denoised: true,
+        }
+    }
+}
+
+/// A sampling method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SamplerName {
+    /// Reverses the noising step by step, adding noise at each (Ho et al. 2020, algorithm 2).
+    Ancestral,
+    /// The same without noise (Song et al. 2021).
+    Ddim,
+    /// A multistep solver of order 2 or 3 (Lu et al. 2022).
+    #[serde(rename = "dpm-solver++")]
+    DpmSolverPp,
+    /// A predictor and a corrector (Karras et al. 2022, algorithm 1).
+    Heun,
+}
+
+/// How the noise levels of the steps are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spacing {
+    /// timesteps for ancestral and ddim, karras for dpm-solver++ and heun.
+    Auto,
+    /// Evenly many of the schedule's steps apart, from T down.
+    Timesteps,
+    /// Evenly apart in σ^(1/ρ) (Karras et al. 2022, eq. 5).
+    Karras,
+}
+
+impl SamplerConfig {
+    /// Steps, none resolved.
+    pub(crate) fn num_steps(&self, num_timesteps: usize) -> usize {
+        self.steps.unwrap_or(match self.name {
+            SamplerName::Ancestral => num_timesteps,
+            SamplerName::Heun => 10,
+            SamplerName::Ddim | SamplerName::DpmSolverPp => 20.min(num_timesteps),
+        })
+    }
+
+    /// Spacing, auto resolved.
+    pub(crate) fn resolved_spacing(&self) -> Spacing {
+        match (self.spacing, self.name) {
+            (Spacing::Auto, SamplerName::Ancestral | SamplerName::Ddim) => Spacing::Timesteps,
+            (Spacing::Auto, SamplerName::DpmSolverPp | SamplerName::Heun) => Spacing::Karras,
+            (given, _) => given,
+        }
+    }
+
+    /// The lowest and highest noise level of karras spacing.
+    pub(crate) fn sigma_range(&self, objective: Objective, schedule: &NoiseSchedule) -> (f64, f64) {
+        let trained = if objective.is_discrete() {
+            (schedule.sigma(1), schedule.sigma(schedule.num_timesteps()))
+        } else {
+            (0.0, f64::INFINITY)
+        };
+        let min = self.sigma_min.unwrap_or_else(|| trained.0.max(0.01));
+        let max = self.sigma_max.unwrap_or_else(|| trained.1.min(40.0));
+        (min, max)
+    }
+}
+
+impl DiffusionConfig {
+    /// The discrete process.
+    pub(crate) fn noise_schedule(&self) -> NoiseSchedule {
+        NoiseSchedule::new(&self.schedule, self.num_timesteps)
+    }
+
+    pub(crate) fn validate(&self, data: &DataSpec) -> Result<()> {
+        let rule = |holds: bool, key: &str, value: &dyn std::fmt::Display, rule: &str| {
+            if holds { Ok(()) } else { Err(Error::invalid(key, value, rule)) }
+        };
+        let Self {
+            num_timesteps,
+            schedule,
+            p_mean,
+            p_std,
+            min_snr_gamma,
+            sampler,
+            bound_draws,
+            ..
+        } = self;
+        rule(*num_timesteps >= 2, "num_timesteps", num_timesteps, "must be at least 2")?;
+        rule(p_mean.is_finite(), "p_mean", p_mean, "must be a number")?;
+        rule(*p_std > 0.0 && p_std.is_finite(), "p_std", p_std, "must be above 0")?;
+        if let Some(gamma) = min_snr_gamma {
+            rule(*gamma > 0.0, "min_snr_gamma", gamma, "must be above 0")?;
+        }
+        rule(*bound_draws >= 1, "bound_draws", bound_draws, "must be at least 1")?;
+        let ScheduleConfig { beta_start, beta_end, offset, .. } = schedule;
+        let is_beta = |beta: f64| 0.0 < beta && beta < 1.0;
+        rule(is_beta(*beta_start), "schedule.beta_start", beta_start, "must be between 0 and 1")?;
+        rule(is_beta(*beta_end), "schedule.beta_end", beta_end, "must be between 0 and 1")?;
+        rule(*offset > 0.0 && *offset < 1.0, "schedule.offset", offset, "must be between 0 and 1")?;
+        self.validate_sampler(sampler, rule)?;
+        self.network.validate(data)
+    }
+
+    fn validate_sampler(
+        &self,
+        sampler: &SamplerConfig,
+        rule: impl Fn(bool, &str, &dyn std::fmt::Display, &str) -> Result<()>,
+    ) -> Result<()> {
+        let steps = sampler.num_steps(self.num_timesteps);
+        rule(steps >= 1, "sampler.steps", &steps, "must be at least 1")?;
+        rule((2..=3).contains(&sampler.order), "sampler.order", &sampler.order, "must be 2 or 3")?;
+        rule(sampler.rho >= 1.0, "sampler.rho", &sampler.rho, "must be at least 1")?;
+        if sampler.resolved_spacing() == Spacing::Timesteps {
+            let most = format!(
+                "must be at most num_timesteps ({}), of which the steps are chosen",
+                self.num_timesteps
+            );
+            return rule(steps <= self.num_timesteps, "sampler.steps", &steps, &most);
+        }
+        let (min, max) = sampler.sigma_range(self.objective, &self.noise_schedule());
+        rule(min > 0.0, "sampler.sigma_min", &min, "must be above 0")?;
+        rule(max > min && max.is_finite(), "sampler.sigma_max", &max, "must be above sigma_min")
+    }
+}

@@ -1,0 +1,293 @@
+//! The model: a preconditioned network with its loss, its sampling and what else it offers.
+
+use crate::{
+    bound::{Steps, VariationalBound, per_image_column},
+    config::{DiffusionConfig, SamplerName, Spacing},
+    noise_levels,
+    objective::Coefficients,
+    samplers,
+    schedule::NoiseSchedule,
+    unet::UNet,
+};
+use paragone_core::{
+    Batch, Conditions, DataSpec, Fact, Generator, Likelihood, LikelihoodKind, LikelihoodMethod,
+    Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase, Progress, Result, SampleRequest,
+    StepContext, bits_per_dim,
+};
+use tch::{Device, Kind, Tensor, nn};
+
+/// The variational bound of the process of T steps.
+const BOUND: &str = "variational-bound";
+
+/// The variational bound of infinitely many steps.
+const CONTINUOUS_BOUND: &str = "variational-bound-continuous";
+
+/// A diffusion model. Inside, images are centred by the data's mean, and `x = x_0 + σ ε`.
+#[derive(Debug)]
+pub(crate) struct DiffusionModel {
+    config: DiffusionConfig,
+    data: DataSpec,
+    schedule: NoiseSchedule,
+    net: UNet,
+}
+
+impl DiffusionModel {
+    pub fn new(config: &DiffusionConfig, data: &DataSpec, vars: nn::Path) -> Self {
+        let channels = data.shape.channels;
+        // Known pixels and their mask come in beside the noisy image.
+        let in_channels = if data.known_pixels { 2 * channels + 1 } else { channels };
+        Self {
+            config: config.clone(),
+            data: data.clone(),
+            schedule: config.noise_schedule(),
+            net: UNet::new(&vars / "net", &config.network, data, in_channels),
+        }
+    }
+
+    /// Standard deviation of the data. Blank images have none, and a network could not be scaled to them.
+    fn sigma_data(&self) -> f64 {
+        self.data.std.max(0.01)
+    }
+
+    fn coefficients(&self, sigmas: &[f64]) -> Vec<Coefficients> {
+        let coefficients = |&sigma| self.config.objective.coefficients(sigma, self.sigma_data());
+        sigmas.iter().map(coefficients).collect()
+    }
+
+    /// F(c_in x; c_noise), f32 `[n, c, h, w]`.
+    fn network(
+        &self,
+        x: &Tensor,
+        coefficients: &[Coefficients],
+        conditions: &Conditions,
+    ) -> Tensor {
+        let mut input = x * column(coefficients, |c| c.c_in, x);
+        if self.data.known_pixels {
+            let known = conditions.known.as_ref().expect("built to be shown known pixels");
+            let pixels = (&known.pixels - self.data.mean) * &known.mask;
+            input = Tensor::cat(&[&input, &pixels, &known.mask], 1);
+        }
+        let c_noise = column(coefficients, |c| c.c_noise, x).flatten(0, -1);
+        self.net.forward(&input, &c_noise, conditions).to_kind(Kind::Float)
+    }
+
+    /// D(x; σ), a noise level an image: the centred images that `x`, f32 `[n, c, h, w]`, may have come from, averaged.
+    fn denoise(&self, x: &Tensor, sigmas: &[f64], conditions: &Conditions) -> Tensor {
+        let coefficients = self.coefficients(sigmas);
+        let f = self.network(x, &coefficients, conditions);
+        x * column(&coefficients, |c| c.c_skip, x) + f * column(&coefficients, |c| c.c_out, x)
+    }
+
+    /// Noise levels to train on, one an image.
+    fn training_sigmas(&self, n: i64) -> Vec<f64> {
+        // Drawn on the host, where the coefficients are computed: a handful of numbers, and no wait for the device.
+        let host = |kind| (kind, Device::Cpu);
+        if self.config.objective.is_discrete() {
+            let last = self.schedule.num_timesteps() as i64;
+            let t = Tensor::randint_low(1, last + 1, [n], host(Kind::Int64));
+            let t = Vec::<i64>::try_from(t).expect("one number an image");
+            t.into_iter().map(|t| self.schedule.sigma(t as usize)).collect()
+        } else {
+            let normal = Vec::<f64>::try_from(Tensor::randn([n], host(Kind::Double)));
+            let normal = normal.expect("one number an image");
+            normal.into_iter().map(|z| (self.config.p_mean + self.config.p_std * z).exp()).collect()
+        }
+    }
+
+    /// The noise levels that sampling visits, 0 the last.
+    fn sigmas(&self) -> Vec<f64> {
+        let sampler = &self.config.sampler;
+        let steps = sampler.num_steps(self.config.num_timesteps);
+        if sampler.resolved_spacing() == Spacing::Timesteps {
+            return noise_levels::timesteps(&self.schedule, steps);
+        }
+        let (min, max) = sampler.sigma_range(self.config.objective, &self.schedule);
+        noise_levels::karras(min, max, sampler.rho, steps)
+    }
+
+    /// A centred image as a picture in [-1, 1].
+    fn picture(&self, x: &Tensor) -> Tensor {
+        (x + self.data.mean).clamp(-1.0, 1.0)
+    }
+
+    fn clip(&self, denoised: Tensor) -> Tensor {
+        if !self.config.sampler.clip_denoised {
+            return denoised;
+        }
+        denoised.clamp(-1.0 - self.data.mean, 1.0 - self.data.mean)
+    }
+}
+
+impl Generator for DiffusionModel {
+    fn phases(&self) -> Vec<Phase> {
+        let optimizer = OptimizerConfig {
+            lr: 2e-3,
+            betas: [0.9, 0.99],
+            weight_decay: 0.01,
+            warmup: 0.05,
+            ..OptimizerConfig::default()
+        };
+        vec![Phase { name: "denoiser", parameters: &["net"], every: 1, optimizer }]
+    }
+
+    fn loss(&self, _phase: &Phase, batch: &Batch, _step: &StepContext) -> Result<Loss> {
+        let x0 = &batch.images - self.data.mean;
+        let sigmas = self.training_sigmas(batch.len());
+        let coefficients = self.coefficients(&sigmas);
+        let eps = x0.randn_like();
+        let x = &x0 + &eps * per_image_column(&sigmas, &x0);
+        let target = &x0 * column(&coefficients, |c| c.target().0, &x0)
+            + eps * column(&coefficients, |c| c.target().1, &x0);
+        let error = (self.network(&x, &coefficients, &batch.conditions) - target).square();
+        let error = error.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
+        let gamma = self.config.min_snr_gamma;
+        let weighted = &error * column(&coefficients, |c| c.loss_weight(gamma), &x0);
+        let mse = error.detach() * column(&coefficients, |c| c.c_out * c.c_out, &x0);
+        Ok(Loss::new(weighted.mean(Kind::Float)).with_scalar("mse", &mse.mean(Kind::Float)))
+    }
+
+    /// `temperature` scales the noise that sampling starts from, and for the ancestral sampler the noise of every step.
+    ///
+    /// Guidance is D_u + w (D_c − D_u), two network calls (Ho & Salimans 2022).
+    fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        let &SampleRequest { conditions, noise, guidance_scale, temperature } = request;
+        assert_eq!(noise.len(), conditions.len(), "one seed and one row of conditions an image");
+        let unprompted = (guidance_scale != 1.0).then(|| conditions.unprompted(&self.data));
+        let (sigmas, shape) = (self.sigmas(), self.data.shape.dims());
+        let heun = self.config.sampler.name == SamplerName::Heun;
+        let steps = sigmas.len() - 1;
+        let denoised = if heun { 2 * steps - 1 } else { steps };
+        let calls = (if unprompted.is_some() { 2 * denoised } else { denoised }) as u64;
+        let mut call = 0;
+        let mut denoise = |x: &Tensor, sigma: f64| -> Result<Tensor> {
+            let sigmas = vec![sigma; noise.seeds.len()];
+            let mut report = |denoised: &Tensor| {
+                call += 1;
+                on_step.step(Progress { call, calls, images: &|| self.picture(denoised) })
+            };
+            let mut denoised = self.denoise(x, &sigmas, conditions);
+            if let Some(unprompted) = &unprompted {
+                report(&denoised)?;
+                let unconditional = self.denoise(x, &sigmas, unprompted);
+                denoised = &unconditional + (denoised - &unconditional) * guidance_scale;
+            }
+            let denoised = self.clip(denoised);
+            report(&denoised)?;
+            Ok(denoised)
+        };
+        tch::no_grad(|| {
+            // x_T is standard normal, as if the data had unit variance; at σ = 40 that is σ but for a few ten-thousandths.
+            let start = temperature * (1.0 + sigmas[0] * sigmas[0]).sqrt();
+            let x = noise.normal(0, &shape) * start;
+            let step_noise = |i: usize| noise.normal(1 + i as u64, &shape) * temperature;
+            let x = match self.config.sampler.name {
+                SamplerName::Ancestral => {
+                    samplers::ancestral(&mut denoise, x, &sigmas, &step_noise)
+                }
+                SamplerName::Ddim => samplers::ddim(&mut denoise, x, &sigmas),
+                SamplerName::DpmSolverPp => {
+                    let order = self.config.sampler.order;
+                    samplers::dpm_solver_pp(&mut denoise, x, &sigmas, order)
+                }
+                SamplerName::Heun => samplers::heun(&mut denoise, x, &sigmas),
+            }?;
+            Ok(self.picture(&x))
+        })
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let last = self.schedule.num_timesteps();
+        let numel = self.data.shape.numel();
+        let prior_kl = self.schedule.prior_kl(self.data.std.powi(2)) * numel as f64;
+        let fact = |name, value, meaning| Fact { name, value, meaning };
+        vec![
+            fact(
+                "alphas_cumprod_last",
+                self.schedule.alpha_cumprod(last),
+                "share of an image's variance that is left after all steps of the noising process",
+            ),
+            fact(
+                "prior_kl_nats",
+                prior_kl,
+                "nats an image by which the end of the noising process differs from pure noise",
+            ),
+            fact(
+                "prior_kl_bits_per_dim",
+                bits_per_dim(prior_kl, numel),
+                "the same in bits per dimension",
+            ),
+            fact("sigma_first", self.sigmas()[0], "noise level that sampling starts from"),
+        ]
+    }
+
+    fn likelihood(&self) -> Offer<'_, dyn Likelihood> {
+        Ok(self)
+    }
+
+    fn noising(&self) -> Offer<'_, dyn Noising> {
+        Ok(self)
+    }
+}
+
+impl Likelihood for DiffusionModel {
+    fn methods(&self) -> Vec<LikelihoodMethod> {
+        let method = |name: &str| LikelihoodMethod {
+            name: name.into(),
+            kind: LikelihoodKind::Bound,
+            passes: self.config.bound_draws as u64 + 1,
+        };
+        // A network trained on T noise levels is best asked at these.
+        if self.config.objective.is_discrete() {
+            vec![method(BOUND), method(CONTINUOUS_BOUND)]
+        } else {
+            vec![method(CONTINUOUS_BOUND), method(BOUND)]
+        }
+    }
+
+    fn nats(
+        &self,
+        method: &LikelihoodMethod,
+        batch: &Batch,
+        noise: &Noise,
+        on_step: &mut dyn OnStep,
+    ) -> Result<Tensor> {
+        let bound = VariationalBound {
+            schedule: &self.schedule,
+            mean: self.data.mean,
+            sigma_data: self.sigma_data(),
+            draws: self.config.bound_draws,
+            steps: if method.name == BOUND { Steps::Timesteps } else { Steps::Continuous },
+        };
+        let mut call = 0;
+        let mut denoise = |x: &Tensor, sigmas: &[f64]| {
+            let denoised = self.denoise(x, sigmas, &batch.conditions);
+            // The mean of pixels in [-1, 1] lies there, so clamping only ever comes closer to it.
+            let denoised = denoised.clamp(-1.0 - self.data.mean, 1.0 - self.data.mean);
+            call += 1;
+            let images = || self.picture(&denoised);
+            on_step.step(Progress { call, calls: method.passes, images: &images })?;
+            Ok(denoised)
+        };
+        tch::no_grad(|| bound.nats(&batch.images, noise, &mut denoise))
+    }
+}
+
+impl Noising for DiffusionModel {
+    fn noised(&self, images: &Tensor, time: f64, noise: &Noise) -> Result<Tensor> {
+        let last = self.schedule.num_timesteps();
+        let t = (time.clamp(0.0, 1.0) * last as f64).round() as usize;
+        let alpha = self.schedule.alpha_cumprod(t);
+        let eps = noise.normal(0, &self.data.shape.dims());
+        let x_t = (images - self.data.mean) * alpha.sqrt() + eps * (1.0 - alpha).sqrt();
+        Ok(self.picture(&x_t))
+    }
+}
+
+/// A coefficient of each image, to broadcast over `[n, c, h, w]`.
+fn column(
+    coefficients: &[Coefficients],
+    get: impl Fn(&Coefficients) -> f64,
+    like: &Tensor,
+) -> Tensor {
+    per_image_column(&coefficients.iter().map(get).collect::<Vec<_>>(), like)
+}

@@ -1,0 +1,103 @@
+//! From noise to image: four samplers on one denoiser, each a loop over noise levels.
+//!
+//! `sigmas` fall to 0, which is their last entry; `x` is f32 `x_0 + σ ε` at the first of them; `denoise(x, σ)` is D(x; σ), one
+//! network call. All but [`ancestral`] solve the probability flow dx/dσ = (x − D(x; σ)) / σ (Karras et al. 2022, eq. 3).
+
+use paragone_core::Result;
+use tch::Tensor;
+
+/// D(x; σ), or [`Error::Stopped`](paragone_core::Error::Stopped).
+pub(crate) type Denoise<'a> = dyn FnMut(&Tensor, f64) -> Result<Tensor> + 'a;
+
+/// Draws x_s from q(x_s | x_t, x_0 = D(x_t)) at every step. Ho et al. 2020, algorithm 2 with σ_t² = β̃_t.
+///
+/// `noise(i)` is standard normal, in the shape of `x`, for step i; the last step adds none. On a subset of the schedule's
+/// levels this is the process that q has on that subset, DDIM with η = 1.
+pub(crate) fn ancestral(
+    denoise: &mut Denoise,
+    mut x: Tensor,
+    sigmas: &[f64],
+    noise: &dyn Fn(usize) -> Tensor,
+) -> Result<Tensor> {
+    for (i, pair) in sigmas.windows(2).enumerate() {
+        let (sigma, next) = (pair[0], pair[1]);
+        let denoised = denoise(&x, sigma)?;
+        // Given x_0, x_t is a random walk in σ²: a bridge between x_0 at 0 and x at σ².
+        let share = (next / sigma).powi(2);
+        x = &denoised + (x - &denoised) * share;
+        if next > 0.0 {
+            x += noise(i) * (next * (1.0 - share).sqrt());
+        }
+    }
+    Ok(x)
+}
+
+/// Euler steps of the probability flow, Song et al. 2021, eq. 12 with η = 0.
+pub(crate) fn ddim(denoise: &mut Denoise, mut x: Tensor, sigmas: &[f64]) -> Result<Tensor> {
+    for pair in sigmas.windows(2) {
+        let denoised = denoise(&x, pair[0])?;
+        x = &denoised + (x - &denoised) * (pair[1] / pair[0]);
+    }
+    Ok(x)
+}
+
+/// Heun's method, Karras et al. 2022, algorithm 1: two calls a step, one for the last.
+pub(crate) fn heun(denoise: &mut Denoise, mut x: Tensor, sigmas: &[f64]) -> Result<Tensor> {
+    for pair in sigmas.windows(2) {
+        let (sigma, next) = (pair[0], pair[1]);
+        let slope = (&x - denoise(&x, sigma)?) / sigma;
+        let euler = &x + &slope * (next - sigma);
+        if next == 0.0 {
+            x = euler;
+        } else {
+            let corrected = (&euler - denoise(&euler, next)?) / next;
+            x += (slope + corrected) * ((next - sigma) / 2.0);
+        }
+    }
+    Ok(x)
+}
+
+/// DPM-Solver++ multistep of order 2 or 3 (Lu et al. 2022, algorithm 2).
+///
+/// In λ = −ln σ the flow is dx/dλ = D − x, so x(λ + h) = e^(−h) x + ∫₀ʰ e^(τ−h) D dτ, with D extrapolated from the last
+/// calls by a polynomial. Order 2 is the paper's 2M; order 3 integrates the parabola exactly, whereas the paper's code
+/// halves its last term. The first steps have fewer calls to go by, and the step to σ = 0 ends on D itself.
+pub(crate) fn dpm_solver_pp(
+    denoise: &mut Denoise,
+    mut x: Tensor,
+    sigmas: &[f64],
+    order: usize,
+) -> Result<Tensor> {
+    let mut history: Vec<(Tensor, f64)> = Vec::new(); // D and λ of the calls before, newest first
+    for pair in sigmas.windows(2) {
+        let (sigma, next) = (pair[0], pair[1]);
+        let denoised = denoise(&x, sigma)?;
+        if next == 0.0 {
+            return Ok(denoised);
+        }
+        let (lambda, h) = (-sigma.ln(), (sigma / next).ln());
+        let phi1 = 1.0 - (-h).exp();
+        let update = match history.as_slice() {
+            [] => &denoised * phi1,
+            [(d1, l1), ..] if order == 2 || history.len() == 1 => {
+                let half_slope = (&denoised - d1) * (h / (2.0 * (lambda - l1)));
+                (&denoised + half_slope) * phi1
+            }
+            [(d1, l1), (d2, l2), ..] => {
+                // Newton's divided differences give D' and D''/2 at λ.
+                let first = (&denoised - d1) / (lambda - l1);
+                let before = (d1 - d2) / (l1 - l2);
+                let curve = (&first - before) / (lambda - l2);
+                let slope = first + &curve * (lambda - l1);
+                let phi2 = h - phi1;
+                let phi3 = h * h / 2.0 - phi2;
+                &denoised * phi1 + slope * phi2 + curve * (2.0 * phi3)
+            }
+            [_] => unreachable!("one call before is the second case"),
+        };
+        x = x * (next / sigma) + update;
+        history.insert(0, (denoised, lambda));
+        history.truncate(2);
+    }
+    Ok(x)
+}
