@@ -1,1 +1,22 @@
-//! paragone-report
+//! What an experiment shows: grids of images, film strips, tables of scores, and the files they are saved in.
+//!
+//! Nothing here prints or computes a score. Images are u8 `[n, c, h, w]` tensors with one or three channels; pictures are
+//! [`RgbImage`](image::RgbImage)s, saved as PNG by [`save_png`].
+
+mod canvas;
+mod csv;
+mod error;
+mod grid;
+mod png;
+mod results;
+mod table;
+mod tabulate;
+mod text;
+
+pub use error::ReportError;
+pub use grid::{GridOptions, Row, comparison_grid, film_strip, sample_grid};
+pub use png::save_png;
+pub use results::{
+    BitsPerDim, CalibrationRow, FeatureScores, ModelRow, Results, Sampling, Score, Training,
+};
+pub use table::{Better, Cell, Column, Table, TableRow};
