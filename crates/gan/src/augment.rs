@@ -106,14 +106,14 @@ mod tests {
     fn off_is_the_identity() {
         let off = augment(AugmentConfig::default());
         assert!(off.apply(&images()).equal(&images()));
-        let _lock = crate::tests::LOCK.lock().unwrap();
+        let _alone = crate::tests::alone();
         let waiting = augment(AugmentConfig { target: Some(0.6), ..AugmentConfig::default() });
         assert!(waiting.apply(&images()).equal(&images()));
     }
 
     #[test]
     fn full_strength_changes_about_every_image() {
-        let _lock = crate::tests::LOCK.lock().unwrap();
+        let _alone = crate::tests::alone();
         tch::manual_seed(1);
         let full = augment(AugmentConfig { strength: 1.0, flip: true, ..AugmentConfig::default() });
         let changed =
@@ -124,7 +124,7 @@ mod tests {
     /// A mirrored image has every pixel of the original; half the images are mirrored, and no row moves.
     #[test]
     fn flips_half() {
-        let _lock = crate::tests::LOCK.lock().unwrap();
+        let _alone = crate::tests::alone();
         tch::manual_seed(2);
         let config = AugmentConfig {
             strength: 1.0,
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn gradients_pass_twice() {
-        let _lock = crate::tests::LOCK.lock().unwrap();
+        let _alone = crate::tests::alone();
         tch::manual_seed(3);
         let full = augment(AugmentConfig { strength: 1.0, ..AugmentConfig::default() });
         let x = images().set_requires_grad(true);

@@ -16,8 +16,11 @@ const SLOPE: f64 = 0.2;
 pub const RELU_GAIN: f64 = 1.386_750_490_563_073;
 
 /// max(x, 0.2 x).
+///
+/// tch's own has no slope to choose. The derivative's kernel, given x for a gradient, is this function in one pass; it can
+/// be differentiated twice as well.
 pub fn leaky_relu(x: &Tensor) -> Tensor {
-    x.maximum(&(x * SLOPE))
+    x.detach().leaky_relu_backward(x, SLOPE, false)
 }
 
 /// A convolution that keeps height and width; weights normal with standard deviation `gain`/√fan_in, bias zero.

@@ -54,8 +54,11 @@ pub enum PenaltyKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GeneratorConfig {
-    /// Channels at each resolution, coarse to fine; each resolution doubles the one before, the last is the image's.
+    /// Channels at each resolution, coarse to fine; each resolution doubles the one before, the last is the image's
+    /// in patches.
     pub widths: Vec<i64>,
+    /// Side of the square of pixels that the finest resolution's positions stand for.
+    pub patch: i64,
     /// Residual blocks at each resolution.
     pub blocks: Vec<i64>,
     /// Channels of the vector that modulates every block; 0: the latent enters at the coarsest resolution only.
@@ -68,8 +71,11 @@ pub struct GeneratorConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiscriminatorConfig {
-    /// Channels at each resolution, coarse to fine; each resolution doubles the one before, the last is the image's.
+    /// Channels at each resolution, coarse to fine; each resolution doubles the one before, the last is the image's
+    /// in patches.
     pub widths: Vec<i64>,
+    /// Side of the square of pixels that the finest resolution's positions stand for.
+    pub patch: i64,
     /// Residual blocks at each resolution.
     pub blocks: Vec<i64>,
     /// Features of an image that its condition's embedding is multiplied with.
@@ -116,13 +122,19 @@ impl Default for GanConfig {
 
 impl Default for GeneratorConfig {
     fn default() -> Self {
-        Self { widths: vec![128, 64, 32], blocks: vec![1, 1, 1], style_dim: 128, pixel_noise: true }
+        Self {
+            widths: vec![128, 64],
+            patch: 2,
+            blocks: vec![2, 2],
+            style_dim: 128,
+            pixel_noise: true,
+        }
     }
 }
 
 impl Default for DiscriminatorConfig {
     fn default() -> Self {
-        Self { widths: vec![128, 64, 32], blocks: vec![1, 1, 1], features: 128 }
+        Self { widths: vec![128, 64], patch: 2, blocks: vec![2, 2], features: 128 }
     }
 }
 
@@ -154,12 +166,14 @@ impl GanConfig {
             latent_dim: 8,
             generator: GeneratorConfig {
                 widths: vec![32, 16],
+                patch: 1,
                 blocks: vec![1, 1],
                 style_dim: 16,
                 pixel_noise: true,
             },
             discriminator: DiscriminatorConfig {
                 widths: vec![32, 16],
+                patch: 1,
                 blocks: vec![1, 1],
                 features: 16,
             },
@@ -193,7 +207,7 @@ impl GanConfig {
         at_least_one("latent_dim", self.latent_dim)?;
         at_least_one("inversion_steps", self.inversion_steps as i64)?;
         let generator = &self.generator;
-        resolutions("generator", &generator.widths, &generator.blocks, data)?;
+        resolutions("generator", &generator.widths, generator.patch, &generator.blocks, data)?;
         if generator.style_dim < 0 {
             return Err(Error::invalid(
                 "generator.style_dim",
@@ -202,7 +216,13 @@ impl GanConfig {
             ));
         }
         let discriminator = &self.discriminator;
-        resolutions("discriminator", &discriminator.widths, &discriminator.blocks, data)?;
+        resolutions(
+            "discriminator",
+            &discriminator.widths,
+            discriminator.patch,
+            &discriminator.blocks,
+            data,
+        )?;
         at_least_one("discriminator.features", discriminator.features)?;
         self.augment.validate()
     }
@@ -226,7 +246,13 @@ impl AugmentConfig {
     }
 }
 
-fn resolutions(network: &str, widths: &[i64], blocks: &[i64], data: &DataSpec) -> Result<()> {
+fn resolutions(
+    network: &str,
+    widths: &[i64],
+    patch: i64,
+    blocks: &[i64],
+    data: &DataSpec,
+) -> Result<()> {
     let list = |values: &[i64]| format!("{values:?}");
     let key = format!("{network}.widths");
     if widths.is_empty() || widths.iter().any(|&width| width < 1) {
@@ -240,14 +266,16 @@ fn resolutions(network: &str, widths: &[i64], blocks: &[i64], data: &DataSpec) -
         let rule = format!("must have {} entries like {key}, none of them negative", widths.len());
         return Err(Error::invalid(format!("{network}.blocks"), list(blocks), rule));
     }
+    at_least_one(&format!("{network}.patch"), patch)?;
     let (height, width) = (data.shape.height, data.shape.width);
     let halvings = widths.len() as u32 - 1;
     // Past 62 halvings the factor overflows, and no image divides.
     let factor = 1i64.checked_shl(halvings).filter(|factor| *factor > 0);
+    let factor = factor.and_then(|factor| factor.checked_mul(patch));
     if factor.is_none_or(|factor| height % factor != 0 || width % factor != 0) {
         let rule = format!(
-            "halves the image {halvings} times, which {height}×{width} pixels cannot be: \
-             give fewer entries or another image size"
+            "cuts the image into patches of {patch} and halves it {halvings} times, which \
+             {height}×{width} pixels cannot be: give fewer entries, smaller patches or another image size"
         );
         return Err(Error::invalid(key, list(widths), rule));
     }

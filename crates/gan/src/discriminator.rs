@@ -15,6 +15,7 @@ use tch::{
 /// is the product of the image's features with its condition's embedding.
 #[derive(Debug)]
 pub struct DiscriminatorNet {
+    patch: i64,
     image: nn::Conv2D,
     /// The way down, but at the first, and blocks, fine to coarse.
     resolutions: Vec<(Option<nn::Conv2D>, Vec<ResidualBlock>)>,
@@ -26,7 +27,8 @@ pub struct DiscriminatorNet {
 impl DiscriminatorNet {
     pub fn new(path: &Path, config: &DiscriminatorConfig, data: &DataSpec) -> Self {
         let [channels, height, width] = data.shape.dims();
-        let factor = 1 << (config.widths.len() - 1);
+        let patch = config.patch;
+        let factor = patch << (config.widths.len() - 1);
         let coarsest = config.widths[0] * (height / factor) * (width / factor);
         let finest = *config.widths.last().expect("validated: at least one resolution");
         let features = config.features;
@@ -39,7 +41,8 @@ impl DiscriminatorNet {
             (down, (0..number).map(block).collect())
         });
         Self {
-            image: blocks::conv(path / "image", channels, finest, 3, 1.0),
+            patch,
+            image: blocks::conv(path / "image", channels * patch * patch, finest, 3, 1.0),
             resolutions: resolutions.collect(),
             hidden: blocks::linear(path / "hidden", coarsest, features, RELU_GAIN),
             features: blocks::linear(path / "features", features, features, RELU_GAIN),
@@ -56,7 +59,7 @@ impl DiscriminatorNet {
     ///
     /// `images`: `[n, c, h, w]`; `condition`: `[n, features]` of [`DiscriminatorNet::embed`].
     pub fn forward(&self, images: &Tensor, condition: &Tensor) -> Tensor {
-        let mut x = images.apply(&self.image);
+        let mut x = images.pixel_unshuffle(self.patch).apply(&self.image);
         for (down, blocks) in &self.resolutions {
             if let Some(down) = down {
                 x = blocks::downsample(down, &x);

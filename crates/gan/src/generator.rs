@@ -23,6 +23,7 @@ pub struct GeneratorNet {
     /// Blocks and, but at the last, the way up, coarse to fine.
     resolutions: Vec<(Vec<ResidualBlock>, Option<nn::Conv2D>)>,
     image: nn::Conv2D,
+    patch: i64,
     /// Height and width of each noise map, in the order of use; none without pixel noise.
     noise_sizes: Vec<[i64; 2]>,
 }
@@ -38,7 +39,8 @@ pub struct Draw {
 
 impl GeneratorNet {
     pub fn new(path: &Path, config: &GeneratorConfig, latent_dim: i64, data: &DataSpec) -> Self {
-        let factor = 1 << (config.widths.len() - 1);
+        let patch = config.patch;
+        let factor = patch << (config.widths.len() - 1);
         let [channels, height, width] = data.shape.dims();
         let base_dims = [config.widths[0], height / factor, width / factor];
         let inputs = 2 * latent_dim;
@@ -66,7 +68,8 @@ impl GeneratorNet {
             mapping,
             base: blocks::linear(path / "base", inputs, base_dims.iter().product(), 1.0),
             resolutions: resolutions.collect(),
-            image: blocks::conv(path / "image", finest, channels, 3, 1.0),
+            image: blocks::conv(path / "image", finest, channels * patch * patch, 3, 1.0),
+            patch,
             noise_sizes: if config.pixel_noise { noise_sizes.collect() } else { Vec::new() },
         }
     }
@@ -89,7 +92,8 @@ impl GeneratorNet {
                 x = blocks::upsample(up, &x);
             }
         }
-        leaky_relu(&x).apply(&self.image).to_kind(draw.z.kind()).tanh()
+        let image = leaky_relu(&x).apply(&self.image).pixel_shuffle(self.patch);
+        image.to_kind(draw.z.kind()).tanh()
     }
 
     /// Chance from libtorch's global generator, for training.

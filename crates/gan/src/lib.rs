@@ -35,6 +35,7 @@ pub struct Gan;
 impl Family for Gan {
     const NAME: &'static str = "gan";
     type Config = GanConfig;
+    const SAMPLING_KEYS: &'static [&'static str] = &["inversion_steps"];
 
     fn tiny() -> GanConfig {
         GanConfig::tiny()

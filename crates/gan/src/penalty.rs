@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn interpolates_lie_between() {
-        let _lock = crate::tests::LOCK.lock().unwrap();
+        let _alone = crate::tests::alone();
         let (real, fake) = (Tensor::zeros([64, 1, 2, 2], F64), Tensor::ones([64, 1, 2, 2], F64));
         let points = interpolates(&real, &fake);
         assert!(points.requires_grad() && points.is_leaf());
