@@ -41,6 +41,8 @@ impl Default for GridOptions {
 const CELL: u32 = 84;
 /// The same where only one model's samples are shown.
 const SMALL_CELL: u32 = 56;
+/// Least space between labels above neighbouring columns, beside the gap between images.
+const AIR: u32 = 4;
 /// Width that labels at the left are wrapped to.
 const SIDE: u32 = 132;
 /// Space between labels and images.
@@ -152,7 +154,7 @@ fn draw(
     let beside: Vec<Label> =
         row_labels.iter().map(|text| Label::wrapped(text, SIZES[0], SIDE)).collect();
     let layout = Layout::new(images, &beside, columns, cell, options);
-    let above = fitted(column_labels, layout.cell_width);
+    let above = fitted(column_labels, layout.cell_width.saturating_sub(AIR).max(1));
     let room = |size: u32| if size == 0 { 0 } else { size + LABEL_GAP };
     let header = above.iter().map(Label::height).max().unwrap_or(0);
     let left = options.margin + room(beside.iter().map(Label::width).max().unwrap_or(0));

@@ -14,7 +14,7 @@ const GAP: f64 = 1.0;
 const SAMPLES: u32 = 4;
 
 /// Heights of labels in pixels, falling.
-pub const SIZES: [f64; 8] = [16.0, 15.0, 14.0, 13.0, 12.0, 11.0, 10.0, 9.0];
+pub const SIZES: [f64; 7] = [15.0, 14.0, 13.0, 12.0, 11.0, 10.0, 9.0];
 /// The first of them that are easy to read.
 const COMFORTABLE: usize = 4;
 
@@ -257,8 +257,8 @@ mod tests {
     fn one_size_fits_all() {
         let texts = ["autoregressive".to_string(), "vae".to_string()];
         let height = |max_width| fitted(&texts, max_width)[1].height();
-        assert_eq!(height(400), 16);
-        assert!(height(100) < 16 && fitted(&texts, 100)[0].width() <= 100);
+        assert_eq!(height(400), 15);
+        assert!(height(100) < 15 && fitted(&texts, 100)[0].width() <= 100);
         assert_eq!(height(10), 9);
         // A line less is worth a little size.
         assert_eq!(fitted(&["Ankle boot".into()], 84)[0].lines.len(), 1);
