@@ -1,6 +1,6 @@
 //! Training batches: a fresh order every epoch, flips and small shifts, all pure functions of (seed, epoch, position).
 
-use crate::{draw_rows, subset::below, train::TrainOptions};
+use crate::{draw_rows, options::TrainOptions, subset::below};
 use paragone_core::mix;
 use tch::{Device, Kind, Tensor};
 

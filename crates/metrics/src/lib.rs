@@ -7,6 +7,7 @@
 
 mod augment;
 mod calibration;
+mod card;
 mod classifier;
 mod error;
 mod features;
@@ -15,6 +16,7 @@ mod kernel;
 mod moments;
 mod neighbours;
 mod network;
+mod options;
 mod protocol;
 mod random_conv;
 mod scores;
@@ -26,16 +28,18 @@ mod trainee;
 mod weights;
 
 pub use calibration::{Defect, mean_image, noise_images};
-pub use classifier::{Card, ClassifierFeatures, Role};
+pub use card::{Card, Role};
+pub use classifier::ClassifierFeatures;
 pub use error::{MetricError, Result};
 pub use features::{FeatureExtractor, OnImages};
 pub use frechet::frechet_distance;
 pub use kernel::{KernelDistance, kernel_distance};
 pub use moments::Moments;
 pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
+pub use options::TrainOptions;
 pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
 pub use subset::draw_rows;
-pub use train::{LabelledImages, TrainOptions, TrainProgress, TrainedClassifier, train_classifier};
+pub use train::{LabelledImages, TrainProgress, TrainedClassifier, train_classifier};
 pub use weights::default_features;

@@ -5,7 +5,7 @@
 
 use crate::{
     FeatureExtractor, OnImages, Result,
-    classifier::sha256,
+    card::sha256,
     features::{check_images, in_batches},
     network::{Layer, Network, POOLED},
     trainee::uniform_weight,

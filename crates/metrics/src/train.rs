@@ -6,12 +6,12 @@
 use crate::{
     ClassifierFeatures, MetricError, Result,
     augment::{TrainBatch, epoch},
-    classifier::{Card, Role, to_bytes},
+    card::{Card, Role, to_bytes},
     features::check_images,
+    options::TrainOptions,
     trainee::Trainee,
 };
 use paragone_core::{ImageShape, from_levels};
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{AdamW, Autocast};
 
@@ -22,68 +22,6 @@ pub struct LabelledImages<'a> {
     pub images: &'a Tensor,
     /// i64 `[n]` in `0..num_classes`.
     pub classes: &'a Tensor,
-}
-
-/// How a classifier is built and trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainOptions {
-    /// Channels of the three convolutions.
-    pub widths: [i64; 3],
-    /// Numbers in a feature vector.
-    pub feature_dim: i64,
-    /// Passes over the training images.
-    pub epochs: u64,
-    /// Images in a step.
-    pub batch_size: i64,
-    /// Peak learning rate, reached after the first twentieth.
-    pub lr: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Share of features dropped in training.
-    pub dropout: f64,
-    /// Whether to show half of the images mirrored.
-    pub flip: bool,
-    /// Pixels that an image may be shifted by in each direction.
-    pub shift: i64,
-    /// Seed of weights, order, augmentation and dropout.
-    pub seed: u64,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self {
-            widths: [32, 64, 128],
-            feature_dim: 128,
-            epochs: 8,
-            batch_size: 128,
-            lr: 3e-3,
-            weight_decay: 0.05,
-            dropout: 0.3,
-            flip: false,
-            shift: 1,
-            seed: 0,
-        }
-    }
-}
-
-impl TrainOptions {
-    /// The options that this crate's weights for a dataset are made with. Classes of photographs and garments survive
-    /// mirroring; digits and what is named by its side do not.
-    pub fn for_dataset(dataset: &str, role: Role) -> Self {
-        let base = match dataset {
-            "fashion-mnist" | "cifar10" => Self { flip: true, ..Self::default() },
-            "shapes" => Self { epochs: 4, ..Self::default() },
-            _ => Self::default(),
-        };
-        match role {
-            Role::Features => base,
-            Role::Judge => {
-                let epochs = (base.epochs * 3).div_ceil(4);
-                Self { widths: [24, 48, 96], feature_dim: 96, seed: 1, epochs, ..base }
-            }
-        }
-    }
 }
 
 /// Where training is.
@@ -117,7 +55,7 @@ const REPORT_EVERY: u64 = 50;
 ///
 /// # Errors
 /// [`MetricError::Shape`] for tensors that do not fit, [`MetricError::TooFew`] for an empty set,
-/// [`MetricError::Diverged`] for a loss that is not finite.
+/// [`MetricError::Option`] for no epoch or empty batches, [`MetricError::Diverged`] for a loss that is not finite.
 pub fn train_classifier(
     dataset: &str,
     role: Role,
@@ -129,6 +67,11 @@ pub fn train_classifier(
 ) -> Result<TrainedClassifier> {
     let shape = check(train, None)?;
     check(test, Some(shape))?;
+    for (key, value) in [("epochs", options.epochs as i64), ("batch_size", options.batch_size)] {
+        if value < 1 {
+            return Err(MetricError::Option { key, value, least: 1 });
+        }
+    }
     let num_classes = train.classes.max().int64_value(&[]) + 1;
 
     let trainee = Trainee::new(shape.channels, num_classes, options, device);
@@ -323,21 +266,22 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let (images, classes) = stripes(9, 0);
-        let train = |images: &Tensor, classes: &Tensor| {
+        let train = |images: &Tensor, classes: &Tensor, options: &TrainOptions| {
             let set = LabelledImages { images, classes };
-            train_classifier("x", Role::Judge, set, set, &options(), Device::Cpu, &mut |_| ())
+            train_classifier("x", Role::Judge, set, set, options, Device::Cpu, &mut |_| ())
                 .unwrap_err()
                 .to_string()
         };
-        assert_eq!(
-            train(&images, &classes.narrow(0, 0, 8)),
-            "classes must be Int64 [9], but is Int64 [8]"
-        );
-        assert!(train(&images.flatten(0, -1), &classes).starts_with("images must be Uint8"));
-        assert_eq!(
-            train(&images.narrow(0, 0, 0), &classes.narrow(0, 0, 0)),
-            "a classifier needs at least 1 images, but got 0"
-        );
+        let eight = classes.narrow(0, 0, 8);
+        let message = train(&images, &eight, &options());
+        assert_eq!(message, "classes must be Int64 [9], but is Int64 [8]");
+        let message = train(&images.flatten(0, -1), &classes, &options());
+        assert!(message.starts_with("images must be Uint8"), "{message}");
+        let message = train(&images.narrow(0, 0, 0), &classes.narrow(0, 0, 0), &options());
+        assert_eq!(message, "a classifier needs at least 1 images, but got 0");
+        let empty = TrainOptions { batch_size: 0, ..options() };
+        let message = train(&images, &classes, &empty);
+        assert_eq!(message, "batch_size is 0, but must be at least 1");
     }
 
     #[test]

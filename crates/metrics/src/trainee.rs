@@ -3,7 +3,7 @@
 use crate::{
     Result,
     network::{Layer, NUM_CONVS, Network, POOLED, pool},
-    train::TrainOptions,
+    options::TrainOptions,
 };
 use paragone_core::{Noise, mix};
 use tch::{Device, Kind, Tensor};
