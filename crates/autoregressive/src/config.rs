@@ -1,3 +1,4 @@
+use crate::layer::Gate;
 use paragone_core::{DataSpec, Error, Result};
 use paragone_nn::pixel::{PixelHead, PixelLikelihood};
 use schemars::JsonSchema;
@@ -14,12 +15,17 @@ pub struct AutoregressiveConfig {
     pub num_channels: i64,
     /// Gated layers after the first convolution.
     pub num_layers: i64,
+    /// Sines and cosines of each pixel value that the first convolution sees beside it, at frequencies that double; 0: the
+    /// value alone, as in the paper.
+    pub num_frequencies: i64,
     /// Width of the first convolution, odd: it sees half as many rows above, and half as many pixels to the left.
     pub first_kernel: i64,
     /// Rows that a layer of the vertical stack sees: its own and those above.
     pub kernel_rows: i64,
     /// Columns that a layer of the vertical stack sees, odd; one of the horizontal stack sees its own and those left of it.
     pub kernel_columns: i64,
+    /// What multiplies the sigmoid in a gated layer: `linear`, or `tanh` as in the paper.
+    pub gate: Gate,
     /// Hidden units for each pixel between the last layer and the distribution.
     pub head_channels: i64,
     /// Share of gated features set to zero in training.
@@ -32,9 +38,11 @@ impl Default for AutoregressiveConfig {
             likelihood: PixelLikelihood::Auto,
             num_channels: 48,
             num_layers: 8,
+            num_frequencies: 5,
             first_kernel: 7,
             kernel_rows: 2,
             kernel_columns: 5,
+            gate: Gate::Linear,
             head_channels: 128,
             dropout: 0.0,
         }
@@ -66,6 +74,10 @@ impl AutoregressiveConfig {
         ];
         if let Some((key, value)) = positive.into_iter().find(|(_, value)| *value < 1) {
             return Err(Error::invalid(key, value, "must be at least 1"));
+        }
+        if !(0..=7).contains(&self.num_frequencies) {
+            let rule = "must be in 0..=7: faster waves alias on 256 levels";
+            return Err(Error::invalid("num_frequencies", self.num_frequencies, rule));
         }
         if self.first_kernel % 2 == 0 || self.first_kernel < 3 {
             let rule = "must be odd and at least 3";

@@ -1,6 +1,8 @@
-//! One gated layer of both stacks. van den Oord et al. 2016, figure 2 and equation 4.
+//! One gated layer of both stacks. van den Oord et al. 2016, figure 2 and equations 2 and 4.
 
 use paragone_nn::conv;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tch::{
     Tensor,
     nn::{self, Conv2D, Init, Module, Path},
@@ -30,6 +32,40 @@ pub(crate) struct GatedLayer {
 pub(crate) struct GateBias {
     pub(crate) vertical: Tensor,
     pub(crate) horizontal: Tensor,
+}
+
+impl GateBias {
+    /// The biases of these images, then those of `other` ones.
+    pub(crate) fn followed_by(&self, other: &GateBias) -> GateBias {
+        GateBias {
+            vertical: Tensor::cat(&[&self.vertical, &other.vertical], 0),
+            horizontal: Tensor::cat(&[&self.horizontal, &other.horizontal], 0),
+        }
+    }
+}
+
+/// What multiplies the sigmoid in a gated layer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// a σ(b) (Dauphin et al. 2017), as in PixelCNN++: learns faster.
+    #[default]
+    Linear,
+    /// tanh(a) σ(b), equation 2 of van den Oord et al. 2016.
+    Tanh,
+}
+
+impl Gate {
+    /// Gates the first half of axis 1 by the second.
+    pub(crate) fn apply(self, gates: &Tensor) -> Tensor {
+        match self {
+            Gate::Linear => gates.glu(1),
+            Gate::Tanh => {
+                let halves = gates.chunk(2, 1);
+                halves[0].tanh() * halves[1].sigmoid()
+            }
+        }
+    }
 }
 
 /// Kernel of a layer.
@@ -71,28 +107,24 @@ impl GatedLayer {
         v: Tensor,
         h: Tensor,
         kernel: Kernel,
+        gate: Gate,
         bias: &GateBias,
         dropout: f64,
     ) -> (Tensor, Tensor) {
         let above = v.constant_pad_nd([0, 0, kernel.rows - 1, 0]);
         let left = h.constant_pad_nd([kernel.left() - 1, 0, 0, 0]);
-        let v_gates = self.vertical.forward(&above) + &bias.vertical;
-        let h_gates =
-            self.horizontal.forward(&left) + self.across.forward(&v_gates) + &bias.horizontal;
+        // In place: a pass over the features costs as much as a convolution of few channels.
+        let v_gates = self.vertical.forward(&above).g_add_(&bias.vertical);
+        let across = self.across.forward(&v_gates);
+        let h_gates = self.horizontal.forward(&left).g_add_(&across).g_add_(&bias.horizontal);
         let drop = |x: Tensor| if dropout > 0.0 { x.dropout(dropout, true) } else { x };
-        let h = h + self.horizontal_out.forward(&drop(gate(&h_gates)));
+        let h = h + self.horizontal_out.forward(&drop(gate.apply(&h_gates)));
         let v = match &self.vertical_out {
-            Some(out) => v + out.forward(&drop(gate(&v_gates))),
+            Some(out) => v + out.forward(&drop(gate.apply(&v_gates))),
             None => v,
         };
         (v, h)
     }
-}
-
-/// tanh(a) σ(b) of the two halves of axis 1: equation 2.
-pub(crate) fn gate(gates: &Tensor) -> Tensor {
-    let halves = gates.chunk(2, 1);
-    halves[0].tanh() * halves[1].sigmoid()
 }
 
 /// A convolution with a bias, initialised as PyTorch does.

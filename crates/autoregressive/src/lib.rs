@@ -2,11 +2,12 @@
 //!
 //! van den Oord et al. 2016, "Conditional Image Generation with PixelCNN Decoders": p(x | c) = Π p(x_i | x_<i, c), each
 //! factor from a vertical and a horizontal stack of gated convolutions, y = tanh(W_f ∗ x + V_f c) ⊙ σ(W_g ∗ x + V_g c).
-//! Where we deviate: the vertical stack has residual connections too; a learned table of positions is added to the first
-//! layer; the condition's part of the gates begins at zero; all channels of a pixel share one place in the order, and
-//! colour gets its dependence between them from a mixture of logistics (Salimans et al. 2017; see
-//! [`paragone_nn::pixel`]). Sampling caches every layer's features, so an image costs about as much arithmetic as one
-//! pass of the network.
+//! Where we deviate: the tanh is left out by default (Dauphin et al. 2017), the first layer sees waves of a pixel's value
+//! beside the value (Tancik et al. 2020), and a learned table of positions is added to it: all three make it learn faster.
+//! The vertical stack has residual connections too, and the condition's part of the gates begins at zero. All channels of
+//! a pixel share one place in the order; colour gets its dependence between them from a mixture of logistics (Salimans et
+//! al. 2017; see [`paragone_nn::pixel`]). Sampling caches every layer's features, so an image costs about as much
+//! arithmetic as one pass of the network.
 
 mod config;
 mod layer;
@@ -17,6 +18,7 @@ mod sampler;
 mod tests;
 
 pub use config::AutoregressiveConfig;
+pub use layer::Gate;
 use paragone_core::{DataSpec, Family, Generator, Result};
 use tch::nn;
 

@@ -47,7 +47,7 @@ impl Generator for PixelCnn {
 
     fn facts(&self) -> Vec<Fact> {
         let layers = self.config.num_layers;
-        let reach = self.network.first_reach();
+        let reach = self.network.first_reach;
         vec![
             Fact {
                 name: "receptive_rows",

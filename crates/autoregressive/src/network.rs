@@ -2,12 +2,12 @@
 
 use crate::{
     AutoregressiveConfig,
-    layer::{GateBias, GatedLayer, Kernel, biased_conv, unbiased_conv},
+    layer::{Gate, GateBias, GatedLayer, Kernel, biased_conv, unbiased_conv},
 };
 use paragone_core::{Conditions, DataSpec, Result};
 use paragone_nn::{ConditionEmbedding, conv, pixel::PixelHead};
 use tch::{
-    Kind, Tensor,
+    Device, Kind, Tensor,
     nn::{self, Conv2D, Init, Linear, Module, Path},
 };
 
@@ -15,6 +15,7 @@ use tch::{
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) kernel: Kernel,
+    pub(crate) gate: Gate,
     /// From image rows strictly above.
     pub(crate) first_vertical: Conv2D,
     /// From pixels strictly left in the own row.
@@ -33,7 +34,10 @@ pub(crate) struct Network {
     /// From the condition to all gates of all layers.
     gates: Linear,
     dropout: f64,
-    first_reach: i64,
+    /// Waves of each pixel value that the first layer sees.
+    pub(crate) num_frequencies: i64,
+    /// Rows above and pixels to the left that the first layer sees.
+    pub(crate) first_reach: i64,
 }
 
 impl Network {
@@ -42,7 +46,7 @@ impl Network {
         let c = config.num_channels;
         let kernel = Kernel { rows: config.kernel_rows, columns: config.kernel_columns };
         let reach = config.first_kernel / 2;
-        let inputs = data.shape.channels + 1;
+        let inputs = data.shape.channels * (1 + 2 * config.num_frequencies) + 1;
         let layers = (0..config.num_layers).map(|i| {
             let last = i + 1 == config.num_layers;
             GatedLayer::new(&(path / "layers" / i), c, kernel, last)
@@ -56,6 +60,7 @@ impl Network {
         let position_shape = [2, c, data.shape.height, data.shape.width];
         Ok(Self {
             kernel,
+            gate: config.gate,
             first_vertical: {
                 let kernel = [reach, config.first_kernel];
                 biased_conv(&(path / "first_vertical"), inputs, c, kernel, [0, reach])
@@ -72,6 +77,7 @@ impl Network {
             condition: ConditionEmbedding::new(path / "condition", data, c),
             gates: nn::linear(path / "gates", c, config.num_layers * 4 * c, zero),
             dropout: config.dropout,
+            num_frequencies: config.num_frequencies,
             first_reach: reach,
         })
     }
@@ -80,7 +86,7 @@ impl Network {
     ///
     /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels.
     pub(crate) fn forward(&self, images: &Tensor, conditions: &Conditions, train: bool) -> Tensor {
-        let x = self.features(images);
+        let x = pixel_features(&images.to_kind(self.kind()), self.num_frequencies);
         let reach = self.first_reach;
         let [.., height, width] = x.size()[..] else { panic!("images are [n, c, h, w]") };
         let above = x.narrow(2, 0, height - 1).constant_pad_nd([0, 0, reach, 0]);
@@ -93,10 +99,9 @@ impl Network {
         let h = h + position.get(1);
         let dropout = if train { self.dropout } else { 0.0 };
         let biases = self.gate_biases(conditions);
-        let (_, h) =
-            self.layers.iter().zip(&biases).fold((v, h), |(v, h), (layer, bias)| {
-                layer.forward(v, h, self.kernel, bias, dropout)
-            });
+        let (_, h) = self.layers.iter().zip(&biases).fold((v, h), |(v, h), (layer, bias)| {
+            layer.forward(v, h, self.kernel, self.gate, bias, dropout)
+        });
         self.head_out.forward(&self.head_in.forward(&h.relu()).relu())
     }
 
@@ -111,19 +116,28 @@ impl Network {
         pairs.collect()
     }
 
-    /// What the first layer sees of a pixel, `[n, c + 1, h, w]`: its values, and a one that tells it from the padding.
-    pub(crate) fn features(&self, images: &Tensor) -> Tensor {
-        let images = images.to_kind(self.kind());
-        Tensor::cat(&[&images, &images.narrow(1, 0, 1).ones_like()], 1)
-    }
-
-    /// Rows above and pixels to the left that the first layer sees.
-    pub(crate) fn first_reach(&self) -> i64 {
-        self.first_reach
-    }
-
     /// Kind of the parameters.
     pub(crate) fn kind(&self) -> Kind {
         self.position.kind()
     }
+
+    /// Where the parameters are.
+    pub(crate) fn device(&self) -> Device {
+        self.position.device()
+    }
+}
+
+/// What the first layer sees of pixels: their values, sines and cosines of them at doubling frequencies, and a one that
+/// tells pixels from the padding.
+///
+/// A network learns functions that differ from one level to the next slowly from the values alone, and quickly from such
+/// waves (Tancik et al. 2020). `values`: `[n, c, ..]` in [-1, 1]. Returns `[n, num_features, ..]`.
+pub(crate) fn pixel_features(values: &Tensor, num_frequencies: i64) -> Tensor {
+    let mut features = vec![values.shallow_clone()];
+    for k in 0..num_frequencies {
+        let angle = values * (std::f64::consts::PI * 2f64.powi(k as i32));
+        features.extend([angle.sin(), angle.cos()]);
+    }
+    features.push(values.narrow(1, 0, 1).ones_like());
+    Tensor::cat(&features, 1)
 }

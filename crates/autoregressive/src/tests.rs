@@ -44,7 +44,7 @@ fn model(config: &AutoregressiveConfig, data: &DataSpec, kind: Kind) -> (VarStor
         for (name, mut var) in sorted(&vars) {
             let fan_in = var.size()[1..].iter().product::<i64>().max(1);
             let is_table = ["position", "condition"].iter().any(|part| name.contains(part));
-            let std = if is_table { 1.0 } else { (1.5 / fan_in as f64).sqrt() };
+            let std = if is_table { 1.0 } else { (0.6 / fan_in as f64).sqrt() };
             var.copy_(&(Tensor::randn(var.size(), (Kind::Float, CPU)) * std));
         }
     });
@@ -144,6 +144,11 @@ fn bad_values_are_named() {
     check(&|c| c.kernel_rows = 0, &gray, "kernel_rows is 0, but must be at least 1");
     check(&|c| c.kernel_columns = 4, &gray, "kernel_columns is 4, but must be odd");
     check(&|c| c.first_kernel = 1, &gray, "first_kernel is 1, but must be odd and at least 3");
+    check(
+        &|c| c.num_frequencies = 8,
+        &gray,
+        "num_frequencies is 8, but must be in 0..=7: faster waves alias on 256 levels",
+    );
     check(&|c| c.dropout = 1.0, &gray, "dropout is 1, but must be in [0, 1)");
     check(
         &|c| c.likelihood = PixelLikelihood::Softmax256,

@@ -1,29 +1,30 @@
 use super::*;
 use crate::{
-    network::Network,
-    sampler::{draw_pixel, is_guided},
+    Gate,
+    sampler::{FeatureCache, PixelDraw, draw_images},
 };
 
 /// Runs the whole network for every pixel. `see` gets the parameters of each pixel's distribution, `[p, m]`.
 fn sample_naively(
-    network: &Network,
-    data: &DataSpec,
+    model: &PixelCnn,
     request: &SampleRequest,
     mut see: impl FnMut(Tensor),
 ) -> Tensor {
+    let (network, data) = (&model.network, &model.data);
+    let pixel_draw = PixelDraw::new(network, request, 0, request.noise.len());
     tch::no_grad(|| {
         let image = Tensor::zeros(data.shape.batch(request.noise.len()), (Kind::Float, CPU));
         let unprompted = request.conditions.unprompted(data);
         for i in 0..data.shape.height {
             for j in 0..data.shape.width {
                 let mut params = network.forward(&image, request.conditions, false);
-                if is_guided(request) {
+                if request.guidance_scale != 1.0 {
                     let other = network.forward(&image, &unprompted, false);
                     params = Tensor::cat(&[params, other], 0);
                 }
                 let here = params.select(2, i).select(2, j).tr();
                 let draw = (i * data.shape.width + j) as u64;
-                let levels = draw_pixel(network, request, &here, draw);
+                let levels = pixel_draw.levels(&here, draw);
                 image.select(2, i).select(2, j).copy_(&from_levels(&levels));
                 see(here);
             }
@@ -32,16 +33,26 @@ fn sample_naively(
     })
 }
 
+/// Runs the cached sampler on this thread, for the same.
+fn sample_cached(model: &PixelCnn, request: &SampleRequest, mut see: impl FnMut(Tensor)) -> Tensor {
+    let (network, data, n) = (&model.network, &model.data, request.noise.len());
+    let cache = tch::no_grad(|| FeatureCache::new(network, data, request, 0, n));
+    let draw = PixelDraw::new(network, request, 0, n);
+    let mut pixels = Vec::new();
+    draw_images(cache, &draw, data.shape, |params, values| {
+        see(params.copy());
+        pixels.push(values);
+        ControlFlow::Continue(())
+    });
+    Tensor::stack(&pixels, 2).view(&data.shape.batch(n)[..])
+}
+
 /// The images and the parameters of every pixel, from the cached and from the naive sampler.
 fn both_ways(model: &PixelCnn, request: &SampleRequest) -> [(Tensor, Vec<Tensor>); 2] {
-    let (network, data) = (&model.network, &model.data);
     let mut cached = Vec::new();
-    let image = crate::sampler::sample_and_see(network, data, request, &mut go_on, &mut |p| {
-        cached.push(p.copy());
-    })
-    .unwrap();
+    let image = sample_cached(model, request, |params| cached.push(params));
     let mut naive = Vec::new();
-    let other = sample_naively(network, data, request, |p| naive.push(p));
+    let other = sample_naively(model, request, |params| naive.push(params));
     [(image, cached), (other, naive)]
 }
 
@@ -65,6 +76,7 @@ fn cached_sampling_is_naive_sampling() {
         likelihood: PixelLikelihood::LogisticMixture,
         ..tiny.clone()
     };
+    let paper = AutoregressiveConfig { gate: Gate::Tanh, ..tiny.clone() };
     let pointwise = AutoregressiveConfig { kernel_rows: 1, kernel_columns: 1, ..tiny.clone() };
     let one_layer = AutoregressiveConfig { num_layers: 1, first_kernel: 3, ..tiny.clone() };
     let cases = [
@@ -74,6 +86,7 @@ fn cached_sampling_is_naive_sampling() {
         (&tiny, spec(3, 4, 5), 1.7, 1.0),
         (&big_kernels, spec(1, 6, 9), 1.0, 1.0),
         (&big_kernels, spec(3, 3, 3), 1.0, 1.0),
+        (&paper, spec(1, 4, 6), 1.0, 1.0),
         (&pointwise, spec(1, 4, 4), 1.0, 1.0),
         (&one_layer, spec(1, 1, 6), 1.0, 1.0),
         (&one_layer, spec(1, 6, 1), 1.0, 1.0),
@@ -89,6 +102,7 @@ fn cached_sampling_is_naive_sampling() {
         let (_vars, exact) = model(config, &data, Kind::Double);
         let [(image, cached), (other, naive)] = both_ways(&exact, &request);
         assert!(image.equal(&other), "{config:?} {data:?}");
+        assert!(image.equal(&exact.sample(&request, &mut go_on).unwrap()));
         assert_eq!(image.kind(), Kind::Float);
         let difference = largest_difference(&cached, &naive);
         assert!(difference < 1e-10, "{difference} in f64, {config:?} {data:?}");
@@ -123,6 +137,28 @@ fn an_image_depends_on_its_seed_and_condition_alone() {
     assert!(all.narrow(0, 2, 1).equal(&draw(vec![7], 2)));
     assert!(!all.narrow(0, 2, 1).equal(&draw(vec![7], 3)));
     assert!(!all.narrow(0, 2, 1).equal(&draw(vec![9], 2)));
+}
+
+/// Enough images for two threads, of unequal numbers.
+#[test]
+fn threads_share_the_images() {
+    let _lock = seeded(10);
+    let before = tch::get_num_threads();
+    tch::set_num_threads(2);
+    let data = spec(1, 4, 4);
+    for (n, guidance_scale) in [(37, 1.0), (33, 1.5)] {
+        let (_vars, model) = model(&Autoregressive::tiny(), &data, Kind::Double);
+        let conditions = conditions(&data, n);
+        let noise = Noise::new((0..n as u64).collect(), CPU);
+        let request = SampleRequest { guidance_scale, ..SampleRequest::new(&conditions, &noise) };
+        let image = model.sample(&request, &mut go_on).unwrap();
+        assert!(image.equal(&sample_cached(&model, &request, |_| ())));
+        assert_eq!(tch::get_num_threads(), 2);
+        let stopped = model.sample(&request, &mut |_: Progress| ControlFlow::Break(()));
+        assert!(matches!(stopped, Err(Error::Stopped)));
+        assert_eq!(tch::get_num_threads(), 2);
+    }
+    tch::set_num_threads(before);
 }
 
 #[test]

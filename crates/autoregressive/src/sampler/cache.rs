@@ -1,0 +1,216 @@
+use crate::{
+    layer::{Gate, GateBias},
+    network::{Network, pixel_features},
+};
+use paragone_core::{DataSpec, SampleRequest};
+use tch::{Tensor, nn::Conv2D};
+
+/// Every layer's features of the pixels drawn so far, so that a pixel costs only the arithmetic of its own features.
+///
+/// The vertical stack is computed a row at a time; the horizontal one, a pixel at a time, by products of small matrices.
+/// Owns all it needs, so that it may move to a thread. m: images, or twice as many when guided; c: channels of the
+/// network; f: features of a pixel.
+#[derive(Debug)]
+pub(crate) struct FeatureCache {
+    first: FirstLayer,
+    layers: Vec<LayerCache>,
+    gate: Gate,
+    head: [Product; 2],
+}
+
+/// The first layer: images to both stacks.
+#[derive(Debug)]
+struct FirstLayer {
+    vertical: Convolution,
+    across: Convolution,
+    /// `[reach f, c]`.
+    horizontal: Tensor,
+    /// `[2, c, h, w]`.
+    position: Tensor,
+    /// Padded above, `[m, f, reach + h, w]`.
+    features: Tensor,
+    /// The row being drawn, padded left, `[m, reach + w, f]`.
+    row: Tensor,
+    /// What the horizontal features get from rows above, `[w, m, c]`.
+    from_above: Tensor,
+    /// Rows above and pixels to the left that are seen.
+    reach: i64,
+    num_frequencies: i64,
+}
+
+/// One gated layer.
+#[derive(Debug)]
+struct LayerCache {
+    bias: GateBias,
+    vertical: Convolution,
+    across: Convolution,
+    vertical_out: Option<Convolution>,
+    /// `[left c, 2c]`.
+    horizontal: Tensor,
+    /// `[c, c]`.
+    horizontal_out: Tensor,
+    /// The vertical stack before this layer in the rows it sees, `[m, c, kernel rows, w]`, last the one being drawn.
+    rows: Tensor,
+    /// The horizontal stack before this layer in the row being drawn, padded left, `[m, left - 1 + w, c]`.
+    row: Tensor,
+    /// What the horizontal gates get from rows above, `[w, m, 2c]`.
+    from_above: Tensor,
+    /// Pixels that the horizontal stack sees, its own among them.
+    left: i64,
+}
+
+impl FeatureCache {
+    /// For images `start..start + size` of the request, none of whose pixels is drawn.
+    pub(crate) fn new(
+        network: &Network,
+        data: &DataSpec,
+        request: &SampleRequest,
+        start: i64,
+        size: i64,
+    ) -> Self {
+        let conditions = request.conditions.narrow(start, size);
+        let mut biases = network.gate_biases(&conditions);
+        let mut m = size;
+        if request.guidance_scale != 1.0 {
+            let unprompted = network.gate_biases(&conditions.unprompted(data));
+            biases = biases.iter().zip(&unprompted).map(|(a, b)| a.followed_by(b)).collect();
+            m *= 2;
+        }
+        let options = (network.kind(), network.device());
+        let [_, c, height, width] = network.position.size()[..] else { unreachable!() };
+        let (reach, kernel) = (network.first_reach, network.kernel);
+        let (left, padding) = (kernel.left(), kernel.columns / 2);
+        let f = network.first_horizontal.ws.size()[1];
+        let layers = network.layers.iter().zip(biases).map(|(layer, bias)| LayerCache {
+            bias,
+            vertical: Convolution::of(&layer.vertical, padding),
+            across: Convolution::of(&layer.across, 0),
+            vertical_out: layer.vertical_out.as_ref().map(|out| Convolution::of(out, 0)),
+            horizontal: window_matrix(&layer.horizontal),
+            horizontal_out: window_matrix(&layer.horizontal_out),
+            rows: Tensor::zeros([m, c, kernel.rows, width], options),
+            row: Tensor::zeros([m, left - 1 + width, c], options),
+            from_above: Tensor::zeros([width, m, 2 * c], options),
+            left,
+        });
+        Self {
+            first: FirstLayer {
+                vertical: Convolution::of(&network.first_vertical, reach),
+                across: Convolution::of(&network.first_across, 0),
+                horizontal: window_matrix(&network.first_horizontal),
+                position: network.position.shallow_clone(),
+                features: Tensor::zeros([m, f, reach + height, width], options),
+                row: Tensor::zeros([m, reach + width, f], options),
+                from_above: Tensor::zeros([width, m, c], options),
+                reach,
+                num_frequencies: network.num_frequencies,
+            },
+            layers: layers.collect(),
+            gate: network.gate,
+            head: [&network.head_in, &network.head_out].map(Product::of),
+        }
+    }
+
+    /// Computes the vertical stack in row i, above which all is drawn, and what it tells the horizontal one.
+    pub(crate) fn begin_row(&mut self, i: i64) {
+        let first = &mut self.first;
+        let position = first.position.narrow(2, i, 1); // [2, c, 1, w]
+        let above = first.features.narrow(2, i, first.reach);
+        let mut v = first.vertical.forward(&above) + position.get(0);
+        first.from_above = by_column(&(first.across.forward(&v) + position.get(1)));
+        for layer in &mut self.layers {
+            let older = layer.rows.narrow(2, 1, layer.rows.size()[2] - 1);
+            layer.rows = Tensor::cat(&[&older, &v], 2);
+            let gates = layer.vertical.forward(&layer.rows) + row_of(&layer.bias.vertical, i);
+            let across = layer.across.forward(&gates) + row_of(&layer.bias.horizontal, i);
+            layer.from_above = by_column(&across);
+            if let Some(out) = &layer.vertical_out {
+                v += out.forward(&self.gate.apply(&gates));
+            }
+        }
+    }
+
+    /// Parameters of the distribution of pixel j of the row, `[p, m]`, once the pixels left of it are drawn.
+    pub(crate) fn params_at(&mut self, j: i64) -> Tensor {
+        let first = &self.first;
+        let mut h =
+            first.from_above.get(j).addmm(&window(&first.row, j, first.reach), &first.horizontal); // [m, c]
+        for layer in &mut self.layers {
+            layer.row.select(1, layer.left - 1 + j).copy_(&h);
+            let left = window(&layer.row, j, layer.left);
+            let gates = layer.from_above.get(j).addmm(&left, &layer.horizontal);
+            h = h.addmm(&self.gate.apply(&gates), &layer.horizontal_out);
+        }
+        let [head_in, head_out] = &self.head;
+        head_out.of_columns(&head_in.of_columns(&h.relu().tr()).relu())
+    }
+
+    /// Writes the values of pixel (i, j), f32 `[n, channels]` in [-1, 1].
+    pub(crate) fn set_pixel(&mut self, i: i64, j: i64, values: &Tensor) {
+        let first = &mut self.first;
+        let values = values.to_kind(first.row.kind());
+        let features = pixel_features(&values, first.num_frequencies);
+        let copies = first.row.size()[0] / features.size()[0];
+        let features = features.repeat([copies, 1]); // [m, f]
+        first.features.select(2, first.reach + i).select(2, j).copy_(&features);
+        first.row.select(1, first.reach + j).copy_(&features);
+    }
+}
+
+/// A convolution whose input has all the padding above that it needs.
+#[derive(Debug)]
+struct Convolution {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    /// Columns of padding on either side.
+    padding: i64,
+}
+
+impl Convolution {
+    fn of(conv: &Conv2D, padding: i64) -> Self {
+        let bias = conv.bs.as_ref().map(Tensor::shallow_clone);
+        Self { weight: conv.ws.shallow_clone(), bias, padding }
+    }
+
+    fn forward(&self, x: &Tensor) -> Tensor {
+        x.conv2d(&self.weight, self.bias.as_ref(), 1, [0, self.padding], 1, 1)
+    }
+}
+
+/// `weight x + bias`, x having an image in each column.
+#[derive(Debug)]
+struct Product {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Product {
+    fn of(conv: &Conv2D) -> Self {
+        let bias = conv.bs.as_ref().expect("the head has biases").unsqueeze(1);
+        Self { weight: conv.ws.flatten(1, 3), bias }
+    }
+
+    fn of_columns(&self, x: &Tensor) -> Tensor {
+        self.bias.addmm(&self.weight, x)
+    }
+}
+
+/// The weights of a convolution over k pixels of a row as a matrix `[k in, out]`.
+fn window_matrix(conv: &Conv2D) -> Tensor {
+    conv.ws.squeeze_dim(2).permute([2, 1, 0]).flatten(0, 1).contiguous()
+}
+
+/// `size` neighbouring pixels of a row `[m, w, c]` side by side, `[m, size c]`: a view.
+fn window(row: &Tensor, start: i64, size: i64) -> Tensor {
+    row.narrow(1, start, size).flatten(1, 2)
+}
+
+/// `[m, c, 1, w]` to `[w, m, c]`.
+fn by_column(x: &Tensor) -> Tensor {
+    x.squeeze_dim(2).permute([2, 0, 1]).contiguous()
+}
+
+/// Row i of a bias that may be the same everywhere.
+fn row_of(bias: &Tensor, i: i64) -> Tensor {
+    if bias.size()[2] == 1 { bias.shallow_clone() } else { bias.narrow(2, i, 1) }
+}
