@@ -1,0 +1,280 @@
+//! The command line.
+
+use crate::device::DeviceChoice;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Trains families of image generators on identical data and lays them side by side.
+#[derive(Debug, Parser)]
+#[command(name = "paragone", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train every model of an experiment, score it, compare; run again to continue
+    Run(RunArgs),
+    /// Train one model of a run
+    Train(TrainArgs),
+    /// Score the models of a run again, with other evaluation settings or after more training
+    Eval(EvalArgs),
+    /// Draw images from a trained model
+    Sample(SampleArgs),
+    /// Lay the models of finished runs side by side
+    Compare(CompareArgs),
+    /// Show how a model makes its images: noising and denoising, pixel order, latent walks
+    Trajectory(TrajectoryArgs),
+    /// See, fetch and show datasets
+    Data(DataArgs),
+    /// Train the frozen classifier whose features the scores of a dataset are measured in
+    Features(FeaturesArgs),
+    /// List the families, or all options of one
+    Families {
+        /// The family whose options to print
+        family: Option<String>,
+    },
+    /// Print the JSON Schema of experiment files
+    Schema,
+}
+
+/// Where computation happens.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeviceArgs {
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceChoice,
+    /// CPU threads [default: the experiment's, else all cores]
+    #[arg(long)]
+    pub threads: Option<u64>,
+}
+
+/// Where datasets are.
+#[derive(Debug, Clone, Args)]
+pub struct DatasetArgs {
+    /// Folder that datasets are fetched into
+    #[arg(long, env = "PARAGONE_DATASETS", default_value = "datasets")]
+    pub datasets: PathBuf,
+}
+
+/// `paragone run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Experiment file
+    pub experiment: PathBuf,
+    /// Folder of the run [default: runs/NAME]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Override a value, such as train.budget.images=200000
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Override the experiment's seed
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Delete what an earlier run left in the folder and start over
+    #[arg(long)]
+    pub fresh: bool,
+    /// Resolve and validate, print parameter counts and cost, train nothing and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone train`.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Folder of the run, made by `paragone run`
+    pub run: PathBuf,
+    /// Model to train
+    #[arg(long)]
+    pub model: String,
+    /// End when the parent process does
+    #[arg(long, hide = true)]
+    pub follow_parent: bool,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// Folder of the run
+    pub run: PathBuf,
+    /// Override a value of `eval`, or a sampler's option, such as models.diffusion.sampler.steps=10
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where the comparison goes [default: the run's `comparison`]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone sample`.
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// Folder of the model, such as runs/fashion-mnist/diffusion
+    pub model: PathBuf,
+    /// Number of images
+    #[arg(long, short, default_value_t = 16)]
+    pub n: usize,
+    /// Classes to ask for, by name or number, repeated over the images [default: all in turn]
+    #[arg(long, value_delimiter = ',')]
+    pub class: Vec<String>,
+    /// Ask for no class
+    #[arg(long, conflicts_with = "class")]
+    pub unconditional: bool,
+    /// Seed of the first image; the others count up
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// 1: the model itself; above: pushed towards the condition
+    #[arg(long, default_value_t = 1.0)]
+    pub guidance_scale: f64,
+    /// 1: the model itself; below: narrower
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Images drawn at once
+    #[arg(long, default_value_t = 100)]
+    pub batch_size: usize,
+    /// Override an option of the model's sampler, such as sampler.steps=50
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// PNG to write
+    #[arg(long, default_value = "samples.png")]
+    pub out: PathBuf,
+    /// Columns of the grid
+    #[arg(long, default_value_t = 8)]
+    pub columns: usize,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// `paragone compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Folders of finished runs
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Folder that the comparison is written into
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone trajectory`.
+#[derive(Debug, Args)]
+pub struct TrajectoryArgs {
+    /// Folder of the model, such as runs/fashion-mnist/diffusion
+    pub model: PathBuf,
+    /// Folder that the strips are written into [default: the model's `trajectory`]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Images: rows of a strip
+    #[arg(long, short, default_value_t = 4)]
+    pub n: usize,
+    /// Moments: columns of a strip
+    #[arg(long, default_value_t = 11)]
+    pub frames: usize,
+    /// Seed of the first image; the others count up
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Override an option of the model's sampler, such as sampler.steps=50
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DataCommand,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// The data commands.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// List the datasets, and whether they are here
+    List,
+    /// Fetch a dataset, or take it from a folder
+    Fetch {
+        /// Name of the dataset
+        dataset: String,
+        /// Folder that has the files already
+        #[arg(long)]
+        from: Option<PathBuf>,
+    },
+    /// Draw a contact sheet of a dataset, one column a class
+    Show {
+        /// Name of the dataset
+        dataset: String,
+        /// Size in pixels, for datasets that come in several
+        #[arg(long)]
+        size: Option<i64>,
+        /// Folder of an image-folder dataset
+        #[arg(long)]
+        path: Option<PathBuf>,
+        /// PNG to write
+        #[arg(long, default_value = "dataset.png")]
+        out: PathBuf,
+    },
+}
+
+/// `paragone features`.
+#[derive(Debug, Args)]
+pub struct FeaturesArgs {
+    /// Name of the dataset
+    pub dataset: String,
+    /// Size in pixels, for datasets that come in several
+    #[arg(long)]
+    pub size: Option<i64>,
+    /// Train the network that judges classes, not the one whose features are compared
+    #[arg(long)]
+    pub judge: bool,
+    /// Passes over the training images [default: as the committed weights were made]
+    #[arg(long)]
+    pub epochs: Option<u64>,
+    /// Seed of weights, order and augmentation [default: as the committed weights were made]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Weights to write
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}

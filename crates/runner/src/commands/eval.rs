@@ -1,0 +1,35 @@
+//! `paragone eval`: scores the models of a run again.
+
+use super::{prepare, say};
+use crate::{
+    cli::EvalArgs,
+    compare::{self, Compared},
+    data::RunData,
+    evaluate,
+    files::{RunDir, write_atomically},
+    interrupt::EXIT_INTERRUPTED,
+    trained::read_experiment,
+};
+use anyhow::Result;
+use std::process::ExitCode;
+
+pub fn execute(args: &EvalArgs) -> Result<ExitCode> {
+    let run = RunDir::new(&args.run);
+    let experiment = read_experiment(&run, &args.set)?;
+    let before = read_experiment(&run, &[])?;
+    let device = prepare(&args.device, experiment.train.threads)?;
+    let data = RunData::open(&experiment, &args.datasets.datasets)?;
+    experiment.check_data(&data.spec)?;
+    if let Some(change) = experiment.difference(&before).trained {
+        anyhow::bail!("{} decides training, and eval does not train", change.key);
+    }
+    if evaluate::evaluate_run(&experiment, &data, &run, device)?.is_break() {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+    }
+    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
+    let out = args.out.clone().unwrap_or_else(|| run.comparison());
+    let comparison = compare::write(&[Compared::read(&run)?], &data, &out, device)?;
+    say(comparison.table);
+    say(format_args!("pictures and scores: {}", out.display()));
+    Ok(ExitCode::SUCCESS)
+}

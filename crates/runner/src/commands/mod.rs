@@ -1,0 +1,50 @@
+//! One file a command.
+
+mod compare;
+mod data;
+mod eval;
+mod families;
+mod features;
+mod run;
+mod sample;
+mod schema;
+mod train;
+mod trajectory;
+
+use crate::cli::{Command, DeviceArgs};
+use anyhow::Result;
+use std::process::ExitCode;
+use tch::Device;
+
+/// Does what the command line asks. An error is wrong input; other ends have their exit codes.
+pub fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Run(args) => run::execute(&args),
+        Command::Train(args) => train::execute(&args),
+        Command::Eval(args) => eval::execute(&args),
+        Command::Sample(args) => sample::execute(&args),
+        Command::Compare(args) => compare::execute(&args),
+        Command::Trajectory(args) => trajectory::execute(&args),
+        Command::Data(args) => data::execute(&args),
+        Command::Features(args) => features::execute(&args),
+        Command::Families { family } => families::execute(family.as_deref()),
+        Command::Schema => schema::execute(),
+    }
+}
+
+/// Chooses threads and device. `threads`: the experiment's wish, which the command line overrules.
+fn prepare(args: &DeviceArgs, threads: Option<u64>) -> Result<Device> {
+    if let Some(threads) = args.threads.or(threads) {
+        anyhow::ensure!(threads > 0, "--threads is {threads}, but must be at least 1");
+        tch::set_num_threads(threads as i32);
+    }
+    args.device.open()
+}
+
+/// Prints a line to standard output; a closed pipe ends the program quietly, as `| head` expects.
+fn say(text: impl std::fmt::Display) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,143 @@
+//! `paragone trajectory`: how a model makes its images, as film strips.
+//!
+//! What is drawn follows from what the model offers: the forward process if it has one, the sampler's way if it takes
+//! several calls (noise to picture, or pixel after pixel), a walk between latents if it has those.
+
+use super::{
+    prepare,
+    sample::{Opened, open},
+    say,
+};
+use crate::{
+    cli::TrajectoryArgs,
+    data::RunData,
+    draw::{cycle_classes, to_bytes},
+    files::create_dir,
+    log::note,
+};
+use anyhow::{Result, ensure};
+use paragone_core::{
+    Conditions, DataSpec, Error, Generator, Latents, Noise, Noising, Progress, SampleRequest,
+};
+use std::{ops::ControlFlow, process::ExitCode};
+use tch::{Device, Tensor};
+
+pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
+    ensure!(args.n > 0, "--n is 0, but must be at least 1");
+    ensure!(args.frames > 1, "--frames is {}, but must be at least 2", args.frames);
+    let opened = open(&args.model, &args.set, |threads| prepare(&args.device, threads))?;
+    let Opened { trained, experiment, run, name, device, .. } = &opened;
+    let (model, spec) = (&*trained.model, &trained.spec);
+    let scene = Scene::new(args, spec, *device);
+    let mut strips: Vec<(&str, Strip)> = Vec::new();
+
+    match model.noising() {
+        Ok(noising) => {
+            let data = RunData::open(experiment, &args.datasets.datasets)?;
+            strips.push(("noising", scene.noising(noising, &data, *device)?));
+        }
+        Err(lacks) => note(&format!("no noising strip: {name} {lacks}")),
+    }
+    match scene.sampling(model)? {
+        Some(strip) => strips.push(("sampling", strip)),
+        None => note(&format!("no sampling strip: {name} makes its images in one network call")),
+    }
+    match model.latents() {
+        Ok(latents) => strips.push(("latent-walk", scene.walk(latents)?)),
+        Err(lacks) => note(&format!("no latent walk: {name} {lacks}")),
+    }
+
+    let out = args.out.clone().unwrap_or_else(|| run.model(name).path().join("trajectory"));
+    create_dir(&out)?;
+    for (title, strip) in strips {
+        let path = out.join(format!("{title}.png"));
+        let picture = paragone_report::film_strip(&strip.frames, &strip.labels);
+        paragone_report::save_png(&picture, &path)?;
+        say(path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Pictures in the order of time, u8 `[n, c, h, w]` each, and what stands above each.
+struct Strip {
+    frames: Vec<Tensor>,
+    labels: Vec<String>,
+}
+
+/// What all strips share.
+struct Scene {
+    conditions: Conditions,
+    noise: Noise,
+    frames: usize,
+}
+
+impl Scene {
+    fn new(args: &TrajectoryArgs, data: &DataSpec, device: Device) -> Self {
+        let classes = cycle_classes(data, args.n, args.n);
+        let seeds = (0..args.n as u64).map(|i| args.seed + i).collect();
+        Self {
+            conditions: Conditions::of_classes(&classes, data, device),
+            noise: Noise::new(seeds, device),
+            frames: args.frames,
+        }
+    }
+
+    /// `frames` numbers from 0 to 1.
+    fn times(&self) -> impl Iterator<Item = f64> + use<> {
+        let last = (self.frames - 1) as f64;
+        (0..self.frames).map(move |i| i as f64 / last)
+    }
+
+    /// Test images on their way to noise.
+    fn noising(&self, noising: &dyn Noising, data: &RunData, device: Device) -> Result<Strip> {
+        let test = data.test()?;
+        let images = test.batch(0, self.noise.len().min(test.len()), &data.spec).images;
+        let images = images.to_device(device);
+        let noise = self.noise.narrow(0, images.size()[0]);
+        let mut strip = Strip { frames: Vec::new(), labels: Vec::new() };
+        for time in self.times() {
+            strip.frames.push(to_bytes(&noising.noised(&images, time, &noise)?));
+            strip.labels.push(format!("{:.0} %", time * 100.0));
+        }
+        Ok(strip)
+    }
+
+    /// The picture after each of some network calls; `None` if there is only one.
+    fn sampling(&self, model: &dyn Generator) -> Result<Option<Strip>> {
+        let mut strip = Strip { frames: Vec::new(), labels: Vec::new() };
+        let mut on_step = |progress: Progress| {
+            if progress.calls < 2 {
+                return ControlFlow::Break(());
+            }
+            // Frame i of f is shown at the call that is nearest to a share i / (f - 1) of all.
+            let frames = self.frames.min(progress.calls as usize);
+            let due = 1 + strip.frames.len() as u64 * (progress.calls - 1) / (frames as u64 - 1);
+            if progress.call >= due {
+                strip.frames.push(to_bytes(&(progress.images)()));
+                strip.labels.push(format!("{} / {}", progress.call, progress.calls));
+            }
+            ControlFlow::Continue(())
+        };
+        let request = SampleRequest::new(&self.conditions, &self.noise);
+        match tch::no_grad(|| model.sample(&request, &mut on_step)) {
+            Ok(_) => Ok(Some(strip)),
+            Err(Error::Stopped) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// From one draw of the prior to another on the sphere that the prior's mass lies near.
+    fn walk(&self, latents: &dyn Latents) -> Result<Strip> {
+        let dim = latents.latent_dim();
+        let (from, to) = (self.noise.normal(0, &[dim]), self.noise.fork(1).normal(0, &[dim]));
+        let request = SampleRequest::new(&self.conditions, &self.noise);
+        let mut strip = Strip { frames: Vec::new(), labels: Vec::new() };
+        for time in self.times() {
+            let angle = time * std::f64::consts::FRAC_PI_2;
+            let z = &from * angle.cos() + &to * angle.sin();
+            strip.frames.push(to_bytes(&tch::no_grad(|| latents.decode(&z, &request))?));
+            strip.labels.push(format!("{:.0} %", time * 100.0));
+        }
+        Ok(strip)
+    }
+}

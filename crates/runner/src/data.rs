@@ -1,0 +1,107 @@
+//! The data of a run: what every model sees, in which order, and what it is compared with.
+
+use crate::config::{Experiment, Problem};
+use anyhow::{Result, bail};
+use paragone_core::{DataSpec, mix};
+use paragone_data::{
+    DataConfig, DataError, Dataset, ImageSet, Loader, LoaderOptions, Order, Split,
+};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// A dataset made ready for training.
+#[derive(Debug)]
+pub struct RunData {
+    config: DataConfig,
+    seed: u64,
+    /// The dataset.
+    pub dataset: Box<dyn Dataset>,
+    /// What families may know of it.
+    pub spec: DataSpec,
+    /// The training images.
+    pub train: ImageSet,
+}
+
+impl RunData {
+    /// Opens an experiment's dataset and reads its training images.
+    pub fn open(experiment: &Experiment, datasets: &Path) -> Result<Self> {
+        let config = experiment.data.clone();
+        let place = |error: DataError| match error {
+            DataError::InvalidConfig { key, value, rule } => {
+                experiment.error(&["data", &key], Problem::Invalid { value, rule }).into()
+            }
+            other => anyhow::Error::from(other),
+        };
+        let dataset = paragone_data::open(&config, datasets).map_err(place)?;
+        let train = dataset.load(Split::Train).map_err(place)?;
+        let spec = paragone_data::data_spec(&train, &*dataset, &config);
+        Ok(Self { config, seed: experiment.seed, dataset, spec, train })
+    }
+
+    /// The images that models are tested on.
+    pub fn test(&self) -> Result<ImageSet> {
+        Ok(self.dataset.load(Split::Test)?)
+    }
+
+    /// Training batches from image number `first_image` on; the same images whatever the batch size.
+    pub fn loader(&self, batch_size: u64, first_image: u64) -> Loader {
+        let options = LoaderOptions {
+            batch_size: batch_size as usize,
+            flip: self.config.flip,
+            drop_condition: self.config.drop_condition,
+            seed: self.order_seed(),
+            first_image,
+            ..LoaderOptions::default()
+        };
+        Loader::new(&self.train, self.order(), options, self.spec.clone())
+    }
+
+    /// A hash of everything that decides which image, in which form, under which condition comes when. Equal between
+    /// the models of a run; equal between runs of one seed that compare.
+    pub fn order_hash(&self) -> String {
+        let augmentation = format!(
+            "condition {:?} flip {} drop {}",
+            self.config.condition, self.config.flip, self.config.drop_condition
+        );
+        let parts = [self.order().hash(), self.train.hash.clone(), augmentation];
+        hex(&Sha256::digest(parts.join("\n")))
+    }
+
+    /// Names of the classes.
+    pub fn class_names(&self) -> &[String] {
+        self.dataset.class_names()
+    }
+
+    /// The id of a class given by name or number.
+    pub fn class_id(&self, class: &str) -> Result<i64> {
+        class_id(class, self.class_names())
+    }
+
+    fn order(&self) -> Order {
+        Order::new(self.order_seed(), self.train.len() as u64)
+    }
+
+    fn order_seed(&self) -> u64 {
+        mix(&[self.seed, 2])
+    }
+}
+
+/// The id of a class given by name (any case) or number.
+pub fn class_id(class: &str, names: &[String]) -> Result<i64> {
+    let named = names.iter().position(|name| name.eq_ignore_ascii_case(class));
+    let numbered = || class.parse::<usize>().ok().filter(|&id| id < names.len());
+    match named.or_else(numbered) {
+        Some(id) => Ok(id as i64),
+        None if names.is_empty() => bail!("class {class}: this model was trained without classes"),
+        None => bail!(
+            "class {class} is none of {}, nor a number below {}",
+            names.join(", "),
+            names.len()
+        ),
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

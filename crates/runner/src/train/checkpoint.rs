@@ -1,0 +1,146 @@
+//! Checkpoints: written aside, synced, renamed, so that a kill at any moment leaves the last whole one.
+
+use super::Trainer;
+use crate::files::{aside, create_dir, read_json, sync_directory, write_json};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+use tch::Tensor;
+
+/// Where training stood when a checkpoint was written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Optimiser steps made.
+    pub step: u64,
+    /// Images seen.
+    pub images: u64,
+    /// Seconds spent training, over all sittings.
+    pub seconds: f64,
+    /// Length of `metrics.jsonl`: what a killed run logged beyond it is cut off.
+    pub metrics_bytes: u64,
+}
+
+/// The checkpoints of one model.
+#[derive(Debug)]
+pub struct Checkpoints {
+    dir: PathBuf,
+}
+
+const MODEL: &str = "model.safetensors";
+const EMA: &str = "ema.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+
+impl Checkpoints {
+    /// The checkpoints in `dir`, which need not exist.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// The newest whole checkpoint.
+    pub fn latest(&self) -> Result<Option<PathBuf>> {
+        Ok(self.all()?.into_values().next_back())
+    }
+
+    /// Averaged weights of the newest checkpoint.
+    pub fn latest_ema(&self) -> Result<PathBuf> {
+        match self.latest()? {
+            Some(path) => Ok(path.join(EMA)),
+            None => bail!("{} holds no checkpoint: train the model first", self.dir.display()),
+        }
+    }
+
+    /// Saves everything a resumed run needs, then drops all but the newest `keep`.
+    pub fn save(&self, trainer: &Trainer, state: &State, keep: usize) -> Result<()> {
+        create_dir(&self.dir)?;
+        let path = self.dir.join(format!("step-{}", state.step));
+        let aside = aside(&path);
+        let _ = fs::remove_dir_all(&aside);
+        create_dir(&aside)?;
+        write_tensors(&trainer.model_state(), &aside.join(MODEL))?;
+        write_tensors(&trainer.ema_state(), &aside.join(EMA))?;
+        write_tensors(&trainer.optimizer_state(), &aside.join(OPTIMIZER))?;
+        write_json(&aside.join(STATE), state)?;
+        sync_directory(&aside)?;
+        if path.exists() {
+            // The same step again: a run that was stopped right after it had saved.
+            fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+        fs::rename(&aside, &path).with_context(|| path.display().to_string())?;
+        sync_directory(&self.dir)?;
+        self.prune(keep)
+    }
+
+    /// Restores the newest checkpoint into `trainer`; `None` when there is none.
+    pub fn resume(&self, trainer: &Trainer) -> Result<Option<State>> {
+        let Some(path) = self.latest()? else { return Ok(None) };
+        read_tensors(&path.join(MODEL), &trainer.model_state())?;
+        read_tensors(&path.join(EMA), &trainer.ema_state())?;
+        read_tensors(&path.join(OPTIMIZER), &trainer.optimizer_state())?;
+        read_json(&path.join(STATE)).map(Some)
+    }
+
+    fn all(&self) -> Result<BTreeMap<u64, PathBuf>> {
+        let mut found = BTreeMap::new();
+        if !self.dir.exists() {
+            return Ok(found);
+        }
+        let entries = fs::read_dir(&self.dir).with_context(|| self.dir.display().to_string())?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if let Some(step) = name.strip_prefix("step-").and_then(|step| step.parse().ok()) {
+                found.insert(step, path);
+            }
+        }
+        Ok(found)
+    }
+
+    fn prune(&self, keep: usize) -> Result<()> {
+        let all = self.all()?;
+        let excess = all.len().saturating_sub(keep.max(1));
+        for path in all.into_values().take(excess) {
+            fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes named tensors as safetensors and syncs the file.
+pub fn write_tensors(named: &[(String, Tensor)], path: &Path) -> Result<()> {
+    let host = |t: &Tensor| t.detach().to_device(tch::Device::Cpu).contiguous();
+    let named: Vec<_> = named.iter().map(|(name, t)| (name, host(t))).collect();
+    Tensor::write_safetensors(&named, path)
+        .and_then(|()| Ok(File::open(path)?.sync_all()?))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Copies a safetensors file into tensors of the same names and shapes.
+pub fn read_tensors(path: &Path, into: &[(String, Tensor)]) -> Result<()> {
+    let read = Tensor::read_safetensors(path)
+        .with_context(|| format!("{} cannot be read as safetensors", path.display()))?;
+    let mut saved: BTreeMap<String, Tensor> = read.into_iter().collect();
+    for (name, tensor) in into {
+        let Some(value) = saved.remove(name) else {
+            bail!("{} lacks `{name}`: it belongs to another model", path.display())
+        };
+        if value.size() != tensor.size() {
+            bail!(
+                "{}: `{name}` is {:?}, but the model's is {:?}",
+                path.display(),
+                value.size(),
+                tensor.size()
+            );
+        }
+        tch::no_grad(|| tensor.shallow_clone().copy_(&value));
+    }
+    if let Some(name) = saved.keys().next() {
+        bail!("{} has `{name}`, which the model lacks", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,399 @@
+//! Training one model from its plan to its end, or to a stop that the same command continues from.
+
+use super::{
+    Checkpoints, Plan, State, Trainer, TrainerOptions,
+    plan::{self, Measured},
+};
+use crate::{
+    config::{Experiment, Interval, ModelConfig, Precision, TrainConfig},
+    data::RunData,
+    draw::{self, Drawing},
+    files::{ModelDir, create_dir, read_json_if_there, write_json},
+    interrupt,
+    log::{Events, MetricsLog, Record, Reporter},
+    trained::find_model,
+};
+use anyhow::{Context, Result, bail};
+use paragone_core::StepContext;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    time::{Duration, Instant},
+};
+use tch::{Device, Tensor};
+
+/// What training cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Trained values.
+    pub parameters: i64,
+    /// Optimiser steps made.
+    pub steps: u64,
+    /// Images seen.
+    pub images: u64,
+    /// Seconds spent in steps, over all sittings.
+    pub seconds: f64,
+    /// Multiply-adds times two.
+    pub flops: f64,
+    /// Images seen over seconds spent.
+    pub images_per_second: f64,
+    /// Most memory that the training process held; that of its last sitting when it was resumed.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Why training ended before its plan did, other than by a stop: saved as `failure.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// What happened.
+    pub reason: String,
+    /// Step by which it had happened.
+    pub step: u64,
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The plan is fulfilled.
+    Finished(Summary),
+    /// Stopped by the user at this step, checkpoint saved.
+    Interrupted(u64),
+    /// A loss or gradient was not finite; the last good checkpoint is kept.
+    Diverged(Failure),
+}
+
+/// One sitting of training of one model.
+#[derive(Debug)]
+pub struct Session<'a> {
+    experiment: &'a Experiment,
+    name: &'a str,
+    config: &'a ModelConfig,
+    /// The experiment's training with this model's changes.
+    train: TrainConfig,
+    data: &'a RunData,
+    dir: ModelDir,
+    device: Device,
+}
+
+/// Columns of a grid of samples made during training.
+const GRID_COLUMNS: usize = 10;
+/// Images in it.
+const GRID_IMAGES: usize = 40;
+
+impl<'a> Session<'a> {
+    /// The session that trains `name` in `dir`.
+    pub fn new(
+        experiment: &'a Experiment,
+        name: &'a str,
+        data: &'a RunData,
+        dir: ModelDir,
+        device: Device,
+    ) -> Result<Self> {
+        let config = find_model(experiment, name)?;
+        let train = config.train.over(&experiment.train);
+        Ok(Self { experiment, name, config, train, data, dir, device })
+    }
+
+    /// Trains to the end of the plan, from the newest checkpoint if there is one.
+    pub fn run(&self) -> Result<Outcome> {
+        create_dir(self.dir.path())?;
+        let _lock = self.lock()?;
+        if let Some(summary) = read_json_if_there(&self.dir.summary())? {
+            return Ok(Outcome::Finished(summary));
+        }
+        let plan = self.plan()?;
+        // A model that diverged is tried again from its last good checkpoint.
+        let _ = std::fs::remove_file(self.dir.failure());
+        let mut trainer = self.trainer(plan.images())?;
+        let checkpoints = Checkpoints::new(self.dir.checkpoints());
+        let state = checkpoints.resume(&trainer)?.unwrap_or_default();
+        self.train(&plan, &mut trainer, &checkpoints, state)
+    }
+
+    /// Counts parameters and FLOPs, and turns the budget into a plan, without writing anything.
+    pub fn make_plan(&self) -> Result<Plan> {
+        let TrainConfig { budget, batch_size, .. } = self.train;
+        let trainer = self.trainer(1)?;
+        let parameters = trainer.num_parameters();
+        let mut loader = self.data.loader(batch_size, 0);
+        let measured: Measured = plan::measure(trainer, &budget, self.device, || loader.next())?;
+        Ok(Plan {
+            steps: plan::steps(&budget, batch_size, &measured),
+            batch_size,
+            flops_per_image: measured.flops_per_image,
+            seconds_per_image: (measured.seconds_per_image > 0.0)
+                .then_some(measured.seconds_per_image),
+            parameters,
+            threads: tch::get_num_threads(),
+            device: device_kind(self.device).to_owned(),
+            order_hash: self.data.order_hash(),
+        })
+    }
+
+    /// Checks that the phases named in the experiment are the model's.
+    pub fn check_phases(&self) -> Result<()> {
+        let trainer = self.trainer(1)?;
+        let phases: Vec<_> = trainer.phases().cloned().collect();
+        Ok(self.experiment.check_phases(self.config, &phases)?)
+    }
+
+    /// Numbers about the model, before any training.
+    pub fn facts(&self) -> Result<Vec<paragone_core::Fact>> {
+        Ok(self.trainer(1)?.ema().facts())
+    }
+
+    fn lock(&self) -> Result<File> {
+        let path = self.dir.lock();
+        let file = File::create(&path).with_context(|| path.display().to_string())?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                bail!("another process is training {}", self.dir.path().display())
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| path.display().to_string())
+            }
+        }
+    }
+
+    /// The saved plan, or a new one.
+    fn plan(&self) -> Result<Plan> {
+        let Some(plan) = read_json_if_there::<Plan>(&self.dir.plan())? else {
+            let plan = self.make_plan()?;
+            write_json(&self.dir.plan(), &plan)?;
+            return Ok(plan);
+        };
+        if plan.order_hash != self.data.order_hash() {
+            bail!(
+                "the training images or their order have changed since {} was written; \
+                 `--fresh` starts over",
+                self.dir.plan().display()
+            );
+        }
+        let (threads, device) = (tch::get_num_threads(), device_kind(self.device));
+        if plan.threads != threads || plan.device != device {
+            crate::log::note(&format!(
+                "{}: resumed on {device} with {threads} threads after {} with {}: sums round \
+                 differently, so the result will not be the uninterrupted run's bit for bit",
+                self.name, plan.device, plan.threads
+            ));
+        }
+        Ok(plan)
+    }
+
+    fn trainer(&self, planned_images: u64) -> Result<Trainer> {
+        let train = &self.train;
+        let options = TrainerOptions {
+            seed: self.experiment.seed,
+            device: self.device,
+            bf16: train.precision == Precision::Bf16,
+            accumulate: train.accumulate as i64,
+            ema_half_life: train.ema.half_life * planned_images as f64,
+            ema_rampup: train.ema.rampup,
+            overrides: self.config.train.clone(),
+        };
+        Trainer::new(&*self.config.model, &self.data.spec, options)
+    }
+
+    fn train(
+        &self,
+        plan: &Plan,
+        trainer: &mut Trainer,
+        checkpoints: &Checkpoints,
+        mut state: State,
+    ) -> Result<Outcome> {
+        let mut checkpoint_due = Due::new(self.train.checkpoint_every, plan.steps);
+        let mut samples_due = Due::new(self.train.sample_every, plan.steps);
+        let mut loader = self.data.loader(plan.batch_size, state.images);
+        let mut metrics = MetricsLog::open(&self.dir.metrics(), state.metrics_bytes)?;
+        let mut events = Events::create(self.dir.path(), state.step)?;
+        let mut means = Means::default();
+        let mut reporter = Reporter::new(self.name, "images", state.images, plan.images());
+
+        while state.step < plan.steps {
+            let context = StepContext {
+                step: state.step,
+                images: state.images,
+                progress: plan.progress(state.step),
+            };
+            let start = Instant::now();
+            let scalars = trainer.step(&loader.next(), &context)?;
+            means.add(scalars);
+            state.step += 1;
+            state.images += plan.batch_size;
+            let last = state.step == plan.steps;
+            let logging = last || state.step % self.train.log_every == 0;
+            let sampling = last || samples_due.now(state.step);
+            let saving = last || interrupt::asked() || checkpoint_due.now(state.step);
+            if logging || sampling || saving {
+                torch_ext::synchronize(self.device);
+            }
+            state.seconds += start.elapsed().as_secs_f64();
+            means.seconds += start.elapsed().as_secs_f64();
+
+            if (logging || saving) && !trainer.is_finite() {
+                reporter.finish();
+                return self.diverged(&state, &means);
+            }
+            if logging {
+                let record = means.take(&state, plan.batch_size);
+                for (tag, &value) in &record.scalars {
+                    events.scalar(tag, value, state.step)?;
+                }
+                events.scalar("images_per_second", record.images_per_second, state.step)?;
+                reporter.message(summary_line(&record.scalars));
+                metrics.append(&record)?;
+            }
+            reporter.set(state.images);
+            if sampling {
+                self.draw_samples(trainer, &mut events, state.step)?;
+            }
+            if saving {
+                // Scalars since the last record are written now: a resumed run starts with none.
+                if !means.is_empty() {
+                    metrics.append(&means.take(&state, plan.batch_size))?;
+                }
+                state.metrics_bytes = metrics.sync()?;
+                checkpoints.save(trainer, &state, self.train.keep_checkpoints as usize)?;
+            }
+            if interrupt::asked() && !last {
+                reporter.finish();
+                return Ok(Outcome::Interrupted(state.step));
+            }
+        }
+        reporter.finish();
+        let summary = Summary {
+            parameters: plan.parameters,
+            steps: state.step,
+            images: state.images,
+            seconds: state.seconds,
+            flops: plan.flops_per_image * state.images as f64,
+            images_per_second: state.images as f64 / state.seconds.max(1e-9),
+            peak_memory_bytes: torch_ext::peak_memory_bytes(),
+        };
+        write_json(&self.dir.summary(), &summary)?;
+        Ok(Outcome::Finished(summary))
+    }
+
+    fn diverged(&self, state: &State, means: &Means) -> Result<Outcome> {
+        let culprits = means.not_finite();
+        let what =
+            if culprits.is_empty() { "a loss or gradient".to_owned() } else { culprits.join(", ") };
+        let failure = Failure {
+            reason: format!("{what} was not finite by step {}", state.step),
+            step: state.step,
+        };
+        write_json(&self.dir.failure(), &failure)?;
+        Ok(Outcome::Diverged(failure))
+    }
+
+    /// Draws the same images as every other time and saves them as a grid.
+    fn draw_samples(&self, trainer: &Trainer, events: &mut Events, step: u64) -> Result<()> {
+        let classes = draw::cycle_classes(&self.data.spec, GRID_IMAGES, GRID_COLUMNS);
+        let drawing = Drawing::new(classes, (0..GRID_IMAGES as u64).collect(), GRID_IMAGES);
+        let Some(images) = drawing.draw(trainer.ema(), &self.data.spec, self.device, None)? else {
+            return Ok(()); // stopped: the next sitting draws the next grid
+        };
+        let grid = paragone_report::sample_grid(&images.levels, GRID_COLUMNS);
+        events.image("samples", &grid, step)?;
+        create_dir(&self.dir.samples())?;
+        paragone_report::save_png(&grid, &self.dir.samples().join(format!("step-{step:07}.png")))?;
+        Ok(())
+    }
+}
+
+/// Tells when it is time to do something again.
+#[derive(Debug)]
+enum Due {
+    EverySteps(u64),
+    Every { period: Duration, last: Instant },
+}
+
+impl Due {
+    fn new(interval: Interval, steps: u64) -> Self {
+        match interval {
+            Interval::Share(share) => Self::EverySteps(((share * steps as f64) as u64).max(1)),
+            Interval::Seconds(seconds) => {
+                Self::Every { period: Duration::from_secs_f64(seconds), last: Instant::now() }
+            }
+        }
+    }
+
+    /// Whether it is time after `step` steps; if so, the clock starts again.
+    fn now(&mut self, step: u64) -> bool {
+        match self {
+            Self::EverySteps(steps) => step % *steps == 0,
+            Self::Every { period, last } => {
+                let due = last.elapsed() >= *period;
+                if due {
+                    *last = Instant::now();
+                }
+                due
+            }
+        }
+    }
+}
+
+/// `cpu` or `cuda`.
+pub fn device_kind(device: Device) -> &'static str {
+    if device.is_cuda() { "cuda" } else { "cpu" }
+}
+
+/// Running sums of scalars, kept on the device between two records.
+#[derive(Debug, Default)]
+struct Means {
+    sums: BTreeMap<String, (Tensor, u64)>,
+    steps: u64,
+    seconds: f64,
+}
+
+impl Means {
+    fn add(&mut self, scalars: Vec<(String, Tensor)>) {
+        self.steps += 1;
+        for (name, value) in scalars {
+            match self.sums.get_mut(&name) {
+                Some((sum, count)) => {
+                    *sum += value;
+                    *count += 1;
+                }
+                None => {
+                    self.sums.insert(name, (value.detach().copy(), 1));
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.steps == 0
+    }
+
+    fn not_finite(&self) -> Vec<String> {
+        let bad = |sum: &Tensor| !sum.double_value(&[]).is_finite();
+        self.sums.iter().filter(|(_, (sum, _))| bad(sum)).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn take(&mut self, state: &State, batch_size: u64) -> Record {
+        let mean = |(sum, count): (Tensor, u64)| sum.double_value(&[]) / count as f64;
+        let taken = std::mem::take(self);
+        Record {
+            step: state.step,
+            images: state.images,
+            seconds: state.seconds,
+            images_per_second: (taken.steps * batch_size) as f64 / taken.seconds.max(1e-9),
+            scalars: taken.sums.into_iter().map(|(name, sum)| (name, mean(sum))).collect(),
+        }
+    }
+}
+
+/// The losses behind the progress bar: everything but the gradient norms.
+fn summary_line(scalars: &BTreeMap<String, f64>) -> String {
+    let shown = scalars.iter().filter(|(name, _)| !name.ends_with("gradient_norm"));
+    let short = |name: &str| name.split_once('.').map_or(name, |(_, scalar)| scalar).to_owned();
+    shown
+        .take(4)
+        .map(|(name, value)| format!("{} {value:.3}", short(name)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
