@@ -94,7 +94,7 @@ pub struct SamplerConfig {
     /// The method.
     pub name: SamplerName,
     /// Steps from noise to image. A step is a network call, for heun two but for the last; guidance doubles the calls.
-    /// None: `num_timesteps` for ancestral, 10 for heun, 20 otherwise.
+    /// None: `num_timesteps` for ancestral, 10 for heun, otherwise 20 (or `num_timesteps` where that is less).
     pub steps: Option<usize>,
     /// Order of dpm-solver++: 2 or 3.
     pub order: usize,
