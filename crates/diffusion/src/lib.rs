@@ -37,6 +37,7 @@ pub struct Diffusion;
 
 impl Family for Diffusion {
     const NAME: &'static str = "diffusion";
+    const SAMPLING_KEYS: &'static [&'static str] = &["sampler", "bound_draws"];
 
     type Config = DiffusionConfig;
 
