@@ -9,28 +9,27 @@ use serde_yaml::Value;
 /// the message quotes finds it again if it stands there once.
 pub fn explain(message: &str, section: &Value, mut path: KeyPath) -> (KeyPath, Problem) {
     let problem = problem(message);
-    let matches: Box<dyn Fn(&str, &Value) -> bool> = match &problem {
-        Problem::UnknownKey { found, .. } => Box::new(move |key, _| key == found),
-        Problem::UnknownValue { found, .. } => {
-            Box::new(move |_, value| value.as_str() == Some(found))
-        }
-        // A mapping where something else belongs is itself the culprit, whatever it holds.
-        Problem::WrongType { found, .. } if found != "a mapping" => {
-            Box::new(move |_, value| describe(value) == *found)
-        }
-        _ => return (path, problem),
-    };
     if let Some(Value::Mapping(mapping)) = descend(section, &path) {
         let mut culprits = mapping
             .iter()
             .filter_map(|(key, value)| Some((key.as_str()?, value)))
-            .filter(|(key, value)| matches(key, value));
+            .filter(|(key, value)| causes(&problem, key, value));
         if let (Some((key, _)), None) = (culprits.next(), culprits.next()) {
             path.push(key.to_string());
         }
     }
-    drop(matches);
     (path, problem)
+}
+
+/// Whether a problem reported about a mapping is about this entry of it.
+fn causes(problem: &Problem, key: &str, value: &Value) -> bool {
+    match problem {
+        Problem::UnknownKey { found, .. } => key == found,
+        Problem::UnknownValue { found, .. } => value.as_str() == Some(found),
+        // A mapping where something else belongs is itself the culprit, whatever it holds.
+        Problem::WrongType { found, .. } => found != "a mapping" && describe(value) == *found,
+        _ => false,
+    }
 }
 
 /// The value at a path.

@@ -118,13 +118,18 @@ fn data(value: Value, source: &Source) -> Result<DataConfig, ConfigError> {
         return Err(source.error(&at, Problem::Missing { key: "dataset".into() }));
     }
     let data: DataConfig = source.section(&at, value)?;
-    match data.validate() {
-        Ok(()) => Ok(data),
-        Err(DataError::InvalidConfig { key, value, rule }) => {
-            Err(source.error(&path(["data", key]), Problem::Invalid { value, rule }))
+    let checked = paragone_data::spec(&data.dataset).and_then(|_| data.validate());
+    checked.map_err(|error| match error {
+        DataError::UnknownDataset { name, known } => {
+            let problem = Problem::UnknownValue { found: name, allowed: known };
+            source.error(&path(["data", "dataset"]), problem)
         }
-        Err(other) => Err(source.error(&at, Problem::Other(other.to_string()))),
-    }
+        DataError::InvalidConfig { key, value, rule } => {
+            source.error(&path(["data", key]), Problem::Invalid { value, rule })
+        }
+        other => source.error(&at, Problem::Other(other.to_string())),
+    })?;
+    Ok(data)
 }
 
 fn model(

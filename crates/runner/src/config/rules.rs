@@ -30,7 +30,7 @@ pub fn not_negative(key: &str, value: f64) -> Result<(), Violation> {
 
 /// In [0, 1].
 pub fn share(key: &str, value: f64) -> Result<(), Violation> {
-    number(key, value, |value| value <= 1.0 && value >= 0.0, "must be between 0 and 1")
+    number(key, value, |value| (0.0..=1.0).contains(&value), "must be between 0 and 1")
 }
 
 /// A finite number that fulfils `test`.

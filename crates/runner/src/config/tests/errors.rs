@@ -140,6 +140,15 @@ fn a_family_that_is_none() {
 }
 
 #[test]
+fn a_dataset_that_is_none() {
+    let text = "name: x\ndata: { dataset: fashion_mnist }\n";
+    let error = read(text, &[]).unwrap_err().to_string();
+    let want = "x.yaml:2:9: data.dataset: `fashion_mnist` is not among the allowed values; \
+                did you mean `fashion-mnist`? allowed: ";
+    assert!(error.starts_with(want), "{error}");
+}
+
+#[test]
 fn names_that_make_no_folder() {
     fails(
         &with_models("  a/b: { family: pair }\n"),

@@ -2,6 +2,7 @@
 
 mod errors;
 mod resolve;
+mod shipped;
 
 use super::{ConfigError, Experiment, Run};
 use crate::families::Entry;
