@@ -24,6 +24,8 @@ pub struct AutoregressiveConfig {
     pub kernel_rows: i64,
     /// Columns that a layer of the vertical stack sees, odd; one of the horizontal stack sees its own and those left of it.
     pub kernel_columns: i64,
+    /// Layer i of the vertical stack looks at pixels `dilations[i modulo length]` apart: reach at no cost.
+    pub dilations: Vec<i64>,
     /// What multiplies the sigmoid in a gated layer: `linear`, or `tanh` as in the paper.
     pub gate: Gate,
     /// Hidden units for each pixel between the last layer and the distribution.
@@ -37,11 +39,12 @@ impl Default for AutoregressiveConfig {
         Self {
             likelihood: PixelLikelihood::Auto,
             num_channels: 48,
-            num_layers: 8,
+            num_layers: 6,
             num_frequencies: 5,
             first_kernel: 7,
             kernel_rows: 2,
-            kernel_columns: 5,
+            kernel_columns: 3,
+            dilations: vec![1, 2, 4],
             gate: Gate::Linear,
             head_channels: 128,
             dropout: 0.0,
@@ -56,10 +59,15 @@ impl AutoregressiveConfig {
             num_channels: 16,
             num_layers: 2,
             first_kernel: 5,
-            kernel_columns: 3,
+            dilations: vec![1],
             head_channels: 32,
             ..Self::default()
         }
+    }
+
+    /// Dilation of a layer of the vertical stack.
+    pub(crate) fn dilation(&self, layer: i64) -> i64 {
+        self.dilations[layer as usize % self.dilations.len()]
     }
 
     pub(crate) fn validate(&self, data: &DataSpec) -> Result<()> {
@@ -85,6 +93,10 @@ impl AutoregressiveConfig {
         }
         if self.kernel_columns % 2 == 0 {
             return Err(Error::invalid("kernel_columns", self.kernel_columns, "must be odd"));
+        }
+        if self.dilations.is_empty() || self.dilations.iter().any(|&d| d < 1) {
+            let value = format!("{:?}", self.dilations);
+            return Err(Error::invalid("dilations", value, "must be numbers of at least 1"));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::invalid("dropout", self.dropout, "must be in [0, 1)"));

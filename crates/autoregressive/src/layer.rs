@@ -14,6 +14,8 @@ use tch::{
 /// these and on pixels left of j. The shift is in the first layer, so here each stack also sees its own position.
 #[derive(Debug)]
 pub(crate) struct GatedLayer {
+    pub(crate) kernel: Kernel,
+    pub(crate) gate: Gate,
     /// c to 2c channels, over `kernel_rows` rows that end at the own one.
     pub(crate) vertical: Conv2D,
     /// 2c to 2c channels: what the vertical stack tells the horizontal one.
@@ -73,28 +75,46 @@ impl Gate {
 pub(crate) struct Kernel {
     /// Rows of the vertical stack.
     pub(crate) rows: i64,
-    /// Columns of the vertical stack, odd; the horizontal one's `columns / 2 + 1`.
+    /// Columns of the vertical stack, odd.
     pub(crate) columns: i64,
+    /// Distance of these rows and columns from each other.
+    pub(crate) dilation: i64,
 }
 
 impl Kernel {
-    /// Pixels that the horizontal stack sees.
+    /// Rows above the own one as far as the vertical stack sees.
+    pub(crate) fn above(self) -> i64 {
+        (self.rows - 1) * self.dilation
+    }
+
+    /// Columns to either side as far as the vertical stack sees.
+    pub(crate) fn beside(self) -> i64 {
+        self.columns / 2 * self.dilation
+    }
+
+    /// Neighbouring pixels that the horizontal stack sees, its own among them.
     pub(crate) fn left(self) -> i64 {
         self.columns / 2 + 1
     }
 }
 
 impl GatedLayer {
-    pub(crate) fn new(path: &Path, channels: i64, kernel: Kernel, last: bool) -> Self {
-        let wide = [kernel.rows, kernel.columns];
-        let padding = [0, kernel.columns / 2];
-        let out = |name: &str| plain_conv(&(path / name), channels, channels);
+    pub(crate) fn new(path: &Path, c: i64, kernel: Kernel, gate: Gate, last: bool) -> Self {
+        let out = |name: &str| {
+            causal_conv(&(path / name), c, c, [1, 1], Causal { bias: false, ..Causal::default() })
+        };
         Self {
-            vertical: biased_conv(&(path / "vertical"), channels, 2 * channels, wide, padding),
-            across: conv(path / "across", 2 * channels, 2 * channels, 1),
+            kernel,
+            gate,
+            vertical: {
+                let Kernel { rows, columns, dilation } = kernel;
+                let causal = Causal { beside: kernel.beside(), dilation, bias: true };
+                causal_conv(&(path / "vertical"), c, 2 * c, [rows, columns], causal)
+            },
+            across: conv(path / "across", 2 * c, 2 * c, 1),
             horizontal: {
-                let wide = [1, kernel.left()];
-                unbiased_conv(&(path / "horizontal"), channels, 2 * channels, wide, [0, 0])
+                let causal = Causal { bias: false, ..Causal::default() };
+                causal_conv(&(path / "horizontal"), c, 2 * c, [1, kernel.left()], causal)
             },
             vertical_out: (!last).then(|| out("vertical_out")),
             horizontal_out: out("horizontal_out"),
@@ -106,64 +126,58 @@ impl GatedLayer {
         &self,
         v: Tensor,
         h: Tensor,
-        kernel: Kernel,
-        gate: Gate,
         bias: &GateBias,
         dropout: f64,
     ) -> (Tensor, Tensor) {
-        let above = v.constant_pad_nd([0, 0, kernel.rows - 1, 0]);
-        let left = h.constant_pad_nd([kernel.left() - 1, 0, 0, 0]);
+        let above = v.constant_pad_nd([0, 0, self.kernel.above(), 0]);
+        let left = h.constant_pad_nd([self.kernel.left() - 1, 0, 0, 0]);
         // In place: a pass over the features costs as much as a convolution of few channels.
         let v_gates = self.vertical.forward(&above).g_add_(&bias.vertical);
         let across = self.across.forward(&v_gates);
         let h_gates = self.horizontal.forward(&left).g_add_(&across).g_add_(&bias.horizontal);
         let drop = |x: Tensor| if dropout > 0.0 { x.dropout(dropout, true) } else { x };
-        let h = h + self.horizontal_out.forward(&drop(gate.apply(&h_gates)));
+        let h = h + self.horizontal_out.forward(&drop(self.gate.apply(&h_gates)));
         let v = match &self.vertical_out {
-            Some(out) => v + out.forward(&drop(gate.apply(&v_gates))),
+            Some(out) => v + out.forward(&drop(self.gate.apply(&v_gates))),
             None => v,
         };
         (v, h)
     }
 }
 
-/// A convolution with a bias, initialised as PyTorch does.
-pub(crate) fn biased_conv(
+/// What a [`causal_conv`] has beside its kernel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Causal {
+    /// Columns of padding on either side. Above and to the left, who calls pads: the own pixel ends the kernel there.
+    pub(crate) beside: i64,
+    pub(crate) dilation: i64,
+    /// Left out where another term already has one.
+    pub(crate) bias: bool,
+}
+
+impl Default for Causal {
+    fn default() -> Self {
+        Self { beside: 0, dilation: 1, bias: true }
+    }
+}
+
+/// A convolution of `[rows, columns]`, initialised as PyTorch does.
+pub(crate) fn causal_conv(
     path: &Path,
     in_channels: i64,
     out_channels: i64,
     kernel: [i64; 2],
-    padding: [i64; 2],
-) -> Conv2D {
-    causal_conv(path, in_channels, out_channels, kernel, padding, true)
-}
-
-/// The same without a bias, where another term already has one.
-pub(crate) fn unbiased_conv(
-    path: &Path,
-    in_channels: i64,
-    out_channels: i64,
-    kernel: [i64; 2],
-    padding: [i64; 2],
-) -> Conv2D {
-    causal_conv(path, in_channels, out_channels, kernel, padding, false)
-}
-
-fn plain_conv(path: &Path, in_channels: i64, out_channels: i64) -> Conv2D {
-    unbiased_conv(path, in_channels, out_channels, [1, 1], [0, 0])
-}
-
-fn causal_conv(
-    path: &Path,
-    in_channels: i64,
-    out_channels: i64,
-    kernel: [i64; 2],
-    padding: [i64; 2],
-    bias: bool,
+    causal: Causal,
 ) -> Conv2D {
     let bound = 1.0 / ((in_channels * kernel[0] * kernel[1]) as f64).sqrt();
     let init = Init::Uniform { lo: -bound, up: bound };
-    let config =
-        nn::ConvConfigND { padding, bias, ws_init: init, bs_init: init, ..Default::default() };
+    let config = nn::ConvConfigND {
+        padding: [0, causal.beside],
+        dilation: [causal.dilation; 2],
+        bias: causal.bias,
+        ws_init: init,
+        bs_init: init,
+        ..Default::default()
+    };
     nn::conv(path, in_channels, out_channels, kernel, config)
 }

@@ -11,13 +11,12 @@ use tch::{Kind, Tensor, nn::Path};
 pub(crate) struct PixelCnn {
     pub(crate) network: Network,
     pub(crate) data: DataSpec,
-    config: AutoregressiveConfig,
 }
 
 impl PixelCnn {
     pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, vars: Path) -> Result<Self> {
         let network = Network::new(config, data, &(vars / "net"))?;
-        Ok(Self { network, data: data.clone(), config: config.clone() })
+        Ok(Self { network, data: data.clone() })
     }
 
     /// Log-probability of each pixel of the batch given those before it, in nats, `[n, h, w]`.
@@ -30,7 +29,7 @@ impl PixelCnn {
 
 impl Generator for PixelCnn {
     fn phases(&self) -> Vec<Phase> {
-        let optimizer = OptimizerConfig { lr: 2e-3, ..OptimizerConfig::default() };
+        let optimizer = OptimizerConfig { lr: 5e-3, ..OptimizerConfig::default() };
         vec![Phase { name: "likelihood", parameters: &["net"], every: 1, optimizer }]
     }
 
@@ -46,18 +45,20 @@ impl Generator for PixelCnn {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let layers = self.config.num_layers;
+        let layers = &self.network.layers;
+        let above: i64 = layers.iter().map(|layer| layer.kernel.above()).sum();
+        let left: i64 = layers.iter().map(|layer| layer.kernel.left() - 1).sum();
         let reach = self.network.first_reach;
         vec![
             Fact {
                 name: "receptive_rows",
-                value: (reach + layers * (self.config.kernel_rows - 1)) as f64,
+                value: (reach + above) as f64,
                 meaning: "rows above a pixel that its distribution depends on",
             },
             Fact {
                 name: "receptive_columns",
-                value: (reach + layers * (self.config.kernel_columns / 2)) as f64,
-                meaning: "pixels to the left in its row that a pixel's distribution depends on",
+                value: (reach + left) as f64,
+                meaning: "pixels left of a pixel, in its row, that its distribution depends on",
             },
         ]
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     AutoregressiveConfig,
-    layer::{Gate, GateBias, GatedLayer, Kernel, biased_conv, unbiased_conv},
+    layer::{Causal, GateBias, GatedLayer, Kernel, causal_conv},
 };
 use paragone_core::{Conditions, DataSpec, Result};
 use paragone_nn::{ConditionEmbedding, conv, pixel::PixelHead};
@@ -14,8 +14,6 @@ use tch::{
 /// A gated PixelCNN.
 #[derive(Debug)]
 pub(crate) struct Network {
-    pub(crate) kernel: Kernel,
-    pub(crate) gate: Gate,
     /// From image rows strictly above.
     pub(crate) first_vertical: Conv2D,
     /// From pixels strictly left in the own row.
@@ -44,12 +42,16 @@ impl Network {
     pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, path: &Path) -> Result<Self> {
         let pixel = PixelHead::new(config.likelihood, data.shape.channels)?;
         let c = config.num_channels;
-        let kernel = Kernel { rows: config.kernel_rows, columns: config.kernel_columns };
         let reach = config.first_kernel / 2;
         let inputs = data.shape.channels * (1 + 2 * config.num_frequencies) + 1;
         let layers = (0..config.num_layers).map(|i| {
+            let kernel = Kernel {
+                rows: config.kernel_rows,
+                columns: config.kernel_columns,
+                dilation: config.dilation(i),
+            };
             let last = i + 1 == config.num_layers;
-            GatedLayer::new(&(path / "layers" / i), c, kernel, last)
+            GatedLayer::new(&(path / "layers" / i), c, kernel, config.gate, last)
         });
         // Zero at first: the network begins unconditional, and every class learns from all images.
         let zero = nn::LinearConfig {
@@ -59,14 +61,14 @@ impl Network {
         };
         let position_shape = [2, c, data.shape.height, data.shape.width];
         Ok(Self {
-            kernel,
-            gate: config.gate,
             first_vertical: {
+                let causal = Causal { beside: reach, ..Causal::default() };
                 let kernel = [reach, config.first_kernel];
-                biased_conv(&(path / "first_vertical"), inputs, c, kernel, [0, reach])
+                causal_conv(&(path / "first_vertical"), inputs, c, kernel, causal)
             },
             first_horizontal: {
-                unbiased_conv(&(path / "first_horizontal"), inputs, c, [1, reach], [0, 0])
+                let causal = Causal { bias: false, ..Causal::default() };
+                causal_conv(&(path / "first_horizontal"), inputs, c, [1, reach], causal)
             },
             first_across: conv(path / "first_across", c, c, 1),
             position: path.var("position", &position_shape, Init::Const(0.0)),
@@ -99,9 +101,11 @@ impl Network {
         let h = h + position.get(1);
         let dropout = if train { self.dropout } else { 0.0 };
         let biases = self.gate_biases(conditions);
-        let (_, h) = self.layers.iter().zip(&biases).fold((v, h), |(v, h), (layer, bias)| {
-            layer.forward(v, h, self.kernel, self.gate, bias, dropout)
-        });
+        let (_, h) = self
+            .layers
+            .iter()
+            .zip(&biases)
+            .fold((v, h), |(v, h), (layer, bias)| layer.forward(v, h, bias, dropout));
         self.head_out.forward(&self.head_in.forward(&h.relu()).relu())
     }
 

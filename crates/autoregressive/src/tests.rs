@@ -143,6 +143,12 @@ fn bad_values_are_named() {
     check(&|c| c.head_channels = -1, &gray, "head_channels is -1, but must be at least 1");
     check(&|c| c.kernel_rows = 0, &gray, "kernel_rows is 0, but must be at least 1");
     check(&|c| c.kernel_columns = 4, &gray, "kernel_columns is 4, but must be odd");
+    check(&|c| c.dilations = vec![], &gray, "dilations is [], but must be numbers of at least 1");
+    check(
+        &|c| c.dilations = vec![1, 0],
+        &gray,
+        "dilations is [1, 0], but must be numbers of at least 1",
+    );
     check(&|c| c.first_kernel = 1, &gray, "first_kernel is 1, but must be odd and at least 3");
     check(
         &|c| c.num_frequencies = 8,

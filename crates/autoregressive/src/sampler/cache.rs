@@ -14,7 +14,6 @@ use tch::{Tensor, nn::Conv2D};
 pub(crate) struct FeatureCache {
     first: FirstLayer,
     layers: Vec<LayerCache>,
-    gate: Gate,
     head: [Product; 2],
 }
 
@@ -42,6 +41,7 @@ struct FirstLayer {
 #[derive(Debug)]
 struct LayerCache {
     bias: GateBias,
+    gate: Gate,
     vertical: Convolution,
     across: Convolution,
     vertical_out: Option<Convolution>,
@@ -49,7 +49,7 @@ struct LayerCache {
     horizontal: Tensor,
     /// `[c, c]`.
     horizontal_out: Tensor,
-    /// The vertical stack before this layer in the rows it sees, `[m, c, kernel rows, w]`, last the one being drawn.
+    /// The vertical stack before this layer in the rows it reaches, `[m, c, rows, w]`, last the one being drawn.
     rows: Tensor,
     /// The horizontal stack before this layer in the row being drawn, padded left, `[m, left - 1 + w, c]`.
     row: Tensor,
@@ -78,25 +78,28 @@ impl FeatureCache {
         }
         let options = (network.kind(), network.device());
         let [_, c, height, width] = network.position.size()[..] else { unreachable!() };
-        let (reach, kernel) = (network.first_reach, network.kernel);
-        let (left, padding) = (kernel.left(), kernel.columns / 2);
+        let reach = network.first_reach;
         let f = network.first_horizontal.ws.size()[1];
-        let layers = network.layers.iter().zip(biases).map(|(layer, bias)| LayerCache {
-            bias,
-            vertical: Convolution::of(&layer.vertical, padding),
-            across: Convolution::of(&layer.across, 0),
-            vertical_out: layer.vertical_out.as_ref().map(|out| Convolution::of(out, 0)),
-            horizontal: window_matrix(&layer.horizontal),
-            horizontal_out: window_matrix(&layer.horizontal_out),
-            rows: Tensor::zeros([m, c, kernel.rows, width], options),
-            row: Tensor::zeros([m, left - 1 + width, c], options),
-            from_above: Tensor::zeros([width, m, 2 * c], options),
-            left,
+        let layers = network.layers.iter().zip(biases).map(|(layer, bias)| {
+            let (kernel, left) = (layer.kernel, layer.kernel.left());
+            LayerCache {
+                bias,
+                gate: layer.gate,
+                vertical: Convolution::of(&layer.vertical, kernel.beside(), kernel.dilation),
+                across: Convolution::pointwise(&layer.across),
+                vertical_out: layer.vertical_out.as_ref().map(Convolution::pointwise),
+                horizontal: window_matrix(&layer.horizontal),
+                horizontal_out: window_matrix(&layer.horizontal_out),
+                rows: Tensor::zeros([m, c, kernel.above() + 1, width], options),
+                row: Tensor::zeros([m, left - 1 + width, c], options),
+                from_above: Tensor::zeros([width, m, 2 * c], options),
+                left,
+            }
         });
         Self {
             first: FirstLayer {
-                vertical: Convolution::of(&network.first_vertical, reach),
-                across: Convolution::of(&network.first_across, 0),
+                vertical: Convolution::of(&network.first_vertical, reach, 1),
+                across: Convolution::pointwise(&network.first_across),
                 horizontal: window_matrix(&network.first_horizontal),
                 position: network.position.shallow_clone(),
                 features: Tensor::zeros([m, f, reach + height, width], options),
@@ -106,7 +109,6 @@ impl FeatureCache {
                 num_frequencies: network.num_frequencies,
             },
             layers: layers.collect(),
-            gate: network.gate,
             head: [&network.head_in, &network.head_out].map(Product::of),
         }
     }
@@ -125,7 +127,7 @@ impl FeatureCache {
             let across = layer.across.forward(&gates) + row_of(&layer.bias.horizontal, i);
             layer.from_above = by_column(&across);
             if let Some(out) = &layer.vertical_out {
-                v += out.forward(&self.gate.apply(&gates));
+                v += out.forward(&layer.gate.apply(&gates));
             }
         }
     }
@@ -139,7 +141,7 @@ impl FeatureCache {
             layer.row.select(1, layer.left - 1 + j).copy_(&h);
             let left = window(&layer.row, j, layer.left);
             let gates = layer.from_above.get(j).addmm(&left, &layer.horizontal);
-            h = h.addmm(&self.gate.apply(&gates), &layer.horizontal_out);
+            h = h.addmm(&layer.gate.apply(&gates), &layer.horizontal_out);
         }
         let [head_in, head_out] = &self.head;
         head_out.of_columns(&head_in.of_columns(&h.relu().tr()).relu())
@@ -163,17 +165,22 @@ struct Convolution {
     weight: Tensor,
     bias: Option<Tensor>,
     /// Columns of padding on either side.
-    padding: i64,
+    beside: i64,
+    dilation: i64,
 }
 
 impl Convolution {
-    fn of(conv: &Conv2D, padding: i64) -> Self {
+    fn of(conv: &Conv2D, beside: i64, dilation: i64) -> Self {
         let bias = conv.bs.as_ref().map(Tensor::shallow_clone);
-        Self { weight: conv.ws.shallow_clone(), bias, padding }
+        Self { weight: conv.ws.shallow_clone(), bias, beside, dilation }
+    }
+
+    fn pointwise(conv: &Conv2D) -> Self {
+        Self::of(conv, 0, 1)
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
-        x.conv2d(&self.weight, self.bias.as_ref(), 1, [0, self.padding], 1, 1)
+        x.conv2d(&self.weight, self.bias.as_ref(), 1, [0, self.beside], self.dilation, 1)
     }
 }
 

@@ -73,6 +73,7 @@ fn cached_sampling_is_naive_sampling() {
         first_kernel: 7,
         kernel_rows: 3,
         kernel_columns: 5,
+        dilations: vec![1, 2],
         likelihood: PixelLikelihood::LogisticMixture,
         ..tiny.clone()
     };
