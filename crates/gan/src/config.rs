@@ -106,7 +106,7 @@ impl Default for GanConfig {
         Self {
             loss: Adversarial::Relativistic,
             penalty: None,
-            gamma: 0.5,
+            gamma: 2.0,
             final_gamma: 0.1,
             gradient_penalty: 10.0,
             penalty_every: 4,
@@ -125,7 +125,7 @@ impl Default for GeneratorConfig {
         Self {
             widths: vec![128, 64],
             patch: 2,
-            blocks: vec![2, 2],
+            blocks: vec![1, 1],
             style_dim: 128,
             pixel_noise: true,
         }
@@ -134,7 +134,7 @@ impl Default for GeneratorConfig {
 
 impl Default for DiscriminatorConfig {
     fn default() -> Self {
-        Self { widths: vec![128, 64], patch: 2, blocks: vec![2, 2], features: 128 }
+        Self { widths: vec![128, 64], patch: 2, blocks: vec![1, 1], features: 128 }
     }
 }
 

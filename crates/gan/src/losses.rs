@@ -53,8 +53,8 @@ mod tests {
     use super::*;
 
     /// Logits whose losses were worked out with Python's `math.log1p(math.exp(t))` to ten digits.
-    const REAL: [f64; 3] = [2.0, -0.5, 0.0];
-    const FAKE: [f64; 3] = [-1.0, 0.25, 0.0];
+    const REAL: [f64; 3] = [2.0, -0.5, 1.5];
+    const FAKE: [f64; 3] = [-1.0, 0.25, 0.75];
 
     fn check(loss: Adversarial, discriminator: [f64; 3], generator: [f64; 3]) {
         let (real, fake) = (Tensor::from_slice(&REAL), Tensor::from_slice(&FAKE));
@@ -69,16 +69,16 @@ mod tests {
     fn golden_values() {
         check(
             Adversarial::Relativistic,
-            [0.0485873516, 1.1368710061, 0.6931471806],
-            [3.0485873516, 0.3868710061, 0.6931471806],
+            [0.0485873516, 1.1368710061, 0.3868710061],
+            [3.0485873516, 0.3868710061, 1.1368710061],
         );
         check(
             Adversarial::NonSaturating,
-            [0.4401896985, 1.8000164041, 1.3862943611],
-            [1.3132616875, 0.5759394198, 0.6931471806],
+            [0.4401896986, 1.8000164041, 1.3382842841],
+            [1.3132616875, 0.5759394199, 0.3868710061],
         );
-        check(Adversarial::Hinge, [0.0, 2.75, 2.0], [1.0, -0.25, 0.0]);
-        check(Adversarial::Wasserstein, [-3.0, 0.75, 0.0], [1.0, -0.25, 0.0]);
+        check(Adversarial::Hinge, [0.0, 2.75, 1.75], [1.0, -0.25, -0.75]);
+        check(Adversarial::Wasserstein, [-3.0, 0.75, -0.75], [1.0, -0.25, -0.75]);
     }
 
     /// The relativistic loss sees differences only.

@@ -49,7 +49,7 @@ impl Model {
     ) -> Result<Loss> {
         let config = &self.config;
         let n = batch.len();
-        let penalty = if step.step % config.penalty_every == 0 {
+        let penalty = if step.step.is_multiple_of(config.penalty_every) {
             config.penalty()
         } else {
             PenaltyKind::None
@@ -66,26 +66,32 @@ impl Model {
             ("loss", game.detach()),
             ("real_minus_fake", (&real - &fake_logits).mean(Kind::Float).detach()),
         ];
-        let mut total = game;
-        let lazy = config.penalty_every as f64;
-        if zero_centred {
-            // R1 alone leaves the second half's gradients out of the sum that is differentiated.
-            let judged = if penalty == PenaltyKind::R1 { &real } else { &logits };
-            let norms = penalty::squared_gradient_norms(judged, &images)?;
-            let (r1, r2) =
-                (norms.narrow(0, 0, n).mean(Kind::Float), norms.narrow(0, n, n).mean(Kind::Float));
-            total = total + (&r1 + &r2) * (lazy * config.gamma_at(step.progress) / 2.0);
-            scalars.push(("r1", r1.detach()));
-            if penalty == PenaltyKind::R1R2 {
-                scalars.push(("r2", r2.detach()));
+        let weighted = match penalty {
+            PenaltyKind::None => None,
+            PenaltyKind::R1 | PenaltyKind::R1R2 => {
+                // R1 alone leaves the second half's gradients out of the sum that is differentiated.
+                let judged = if penalty == PenaltyKind::R1 { &real } else { &logits };
+                let norms = penalty::squared_gradient_norms(judged, &images)?; // [2n]
+                let half = |start| norms.narrow(0, start, n).mean(Kind::Float);
+                let (r1, r2) = (half(0), half(n));
+                scalars.push(("r1", r1.detach()));
+                if penalty == PenaltyKind::R1R2 {
+                    scalars.push(("r2", r2.detach()));
+                }
+                Some((r1 + r2) * (config.gamma_at(step.progress) / 2.0))
             }
-        } else if penalty == PenaltyKind::Interpolates {
-            let points = penalty::interpolates(&batch.images, fake);
-            let distance =
-                penalty::one_centred(&self.judge(&points, &condition), &points)?.mean(Kind::Float);
-            total = total + &distance * (lazy * config.gradient_penalty);
-            scalars.push(("gradient_penalty", distance.detach()));
-        }
+            PenaltyKind::Interpolates => {
+                let points = penalty::interpolates(&batch.images, fake);
+                let logits = self.judge(&points, &condition);
+                let distance = penalty::one_centred(&logits, &points)?.mean(Kind::Float);
+                scalars.push(("gradient_penalty", distance.detach()));
+                Some(distance * config.gradient_penalty)
+            }
+        };
+        let total = match weighted {
+            Some(penalty) => game + penalty * config.penalty_every as f64,
+            None => game,
+        };
         let statistics = self.verdicts(&real.detach(), &fake_logits.detach());
         Ok(Loss { total, scalars, statistics })
     }
