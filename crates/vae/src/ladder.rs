@@ -4,12 +4,13 @@ use crate::{
     group::Group,
     layers::{ResBlock, depth_to_space, space_to_depth},
 };
-use paragone_core::{Conditions, DataSpec, Result};
+use paragone_core::{Conditions, DataSpec, NUM_LEVELS, Result};
 use paragone_nn::{ConditionEmbedding, conv, linear};
 use tch::{
     Kind, Tensor,
     nn::{self, Path},
 };
+use torch_ext::Autocast;
 
 /// Channels that a pixel's distribution is read from.
 const HEAD_WIDTH: i64 = 64;
@@ -55,6 +56,8 @@ struct Between {
 struct Head {
     expand: nn::Conv2D,
     out: nn::Conv2D,
+    /// Whether the last layer stays in f32 under autocast.
+    precise: bool,
 }
 
 /// Where the decoder asks for the latents of one group.
@@ -79,14 +82,11 @@ impl Ladder {
         let finest = specs.last().expect("a ladder has a level").channels;
         let stem_inputs = data.shape.channels * config.patch_size * config.patch_size;
         let stem = conv(path / "stem", stem_inputs, finest, 3);
+        let pixels = config.pixel_head(data)?;
         let head = Head {
             expand: conv(path / "head" / "expand", finest, HEAD_WIDTH * patch.0 * patch.1, 1),
-            out: conv(
-                path / "head" / "out",
-                HEAD_WIDTH,
-                config.pixel_head(data)?.num_parameters(),
-                1,
-            ),
+            out: conv(path / "head" / "out", HEAD_WIDTH, pixels.num_parameters(), 1),
+            precise: pixels.num_parameters() < NUM_LEVELS,
         };
         let condition = ConditionEmbedding::new(path / "condition", data, config.condition_dim);
         let mut levels: Vec<LadderLevel> = Vec::new();
@@ -197,9 +197,17 @@ impl LadderLevel {
 
 impl Head {
     /// Features of the finest level to f32 `[n, p, h, w]` over pixels.
+    ///
+    /// A logistic component can be narrower than bf16's spacing of means (1/256 below 1, as wide as half a level), so a mixture
+    /// is put out in f32; the logits of a softmax, a far larger layer, need no such care.
     fn forward(&self, h: &Tensor, patch: (i64, i64)) -> Tensor {
-        let pixels = depth_to_space(&h.silu().apply(&self.expand), patch);
-        pixels.silu().apply(&self.out).to_kind(Kind::Float)
+        let pixels = depth_to_space(&h.silu().apply(&self.expand), patch).silu();
+        if !self.precise {
+            return pixels.apply(&self.out).to_kind(Kind::Float);
+        }
+        // Devices that cannot be told to leave autocast have none.
+        let _off = Autocast::enter(h.device(), None).ok();
+        pixels.to_kind(Kind::Float).apply(&self.out)
     }
 }
 
@@ -264,6 +272,22 @@ mod tests {
                 let largest = gradient.abs().max().double_value(&[]);
                 assert!(largest > 0.0 && largest.is_finite(), "{name}'s gradient is {largest}");
             }
+        }
+    }
+
+    /// Under autocast too, parameters come out in f32, and a mixture's means between bf16's numbers.
+    #[test]
+    fn a_mixture_is_put_out_in_full_precision() {
+        let _turn = seeded();
+        for (channels, precise) in [(1, false), (3, true)] {
+            let data = data(channels, 8, 8);
+            let (_vars, model) = build(&Vae::tiny(), &data);
+            let condition = model.ladder.embed(&twins(2, &data).conditions);
+            let _autocast = Autocast::enter(tch::Device::Cpu, Some(Kind::BFloat16)).unwrap();
+            let params = model.ladder.decode(&condition, None, &mut |choice| choice.prior.mean);
+            assert_eq!(params.kind(), Kind::Float);
+            let rounded = params.to_kind(Kind::BFloat16).to_kind(Kind::Float);
+            assert_eq!(rounded.equal(&params), !precise);
         }
     }
 }
