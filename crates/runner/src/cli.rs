@@ -99,6 +99,9 @@ pub struct TrainArgs {
     /// End when the parent process does
     #[arg(long, hide = true)]
     pub follow_parent: bool,
+    /// Report in lines, since other processes report on the same terminal
+    #[arg(long, hide = true)]
+    pub plain: bool,
     /// Device and threads.
     #[command(flatten)]
     pub device: DeviceArgs,

@@ -28,7 +28,7 @@ impl RunData {
         let config = experiment.data.clone();
         let place = |error: DataError| match error {
             DataError::InvalidConfig { key, value, rule } => {
-                experiment.error(&["data", &key], Problem::Invalid { value, rule }).into()
+                experiment.error(&["data", key], Problem::Invalid { value, rule }).into()
             }
             other => anyhow::Error::from(other),
         };

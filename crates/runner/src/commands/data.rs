@@ -7,10 +7,7 @@ use crate::{
 };
 use anyhow::Result;
 use paragone_data::{DataConfig, Split};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 use tch::Tensor;
 
 pub fn execute(args: &DataArgs) -> Result<ExitCode> {
@@ -62,7 +59,7 @@ const COLUMNS: usize = 10;
 const ROWS: usize = 8;
 
 /// One column a class, test images.
-fn show(config: &DataConfig, datasets: &Path, out: &PathBuf) -> Result<()> {
+fn show(config: &DataConfig, datasets: &Path, out: &Path) -> Result<()> {
     let dataset = paragone_data::open(config, datasets)?;
     let test = dataset.load(Split::Test)?;
     let columns = match dataset.class_names().len() {

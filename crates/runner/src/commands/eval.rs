@@ -17,7 +17,7 @@ pub fn execute(args: &EvalArgs) -> Result<ExitCode> {
     let run = RunDir::new(&args.run);
     let experiment = read_experiment(&run, &args.set)?;
     let before = read_experiment(&run, &[])?;
-    let device = prepare(&args.device, experiment.train.threads)?;
+    let device = prepare(&args.device, None)?;
     let data = RunData::open(&experiment, &args.datasets.datasets)?;
     experiment.check_data(&data.spec)?;
     if let Some(change) = experiment.difference(&before).trained {

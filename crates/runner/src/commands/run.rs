@@ -11,14 +11,16 @@ use crate::{
     interrupt::{self, EXIT_INTERRUPTED},
     log::note,
     manifest::Manifest,
-    train::{Failure, Plan, Session, Summary},
+    train::{Failure, Plan, Session},
     trained::{read_experiment, read_runs},
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
+    collections::VecDeque,
     fs,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    path::Path,
+    process::{Child, Command, ExitCode, ExitStatus},
+    time::Duration,
 };
 use tch::Device;
 
@@ -42,7 +44,9 @@ pub fn execute(args: &RunArgs) -> Result<ExitCode> {
 }
 
 fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<ExitCode> {
-    let device = prepare(&args.device, experiment.train.threads)?;
+    // Training happens in processes of its own; scoring takes all cores.
+    let threads = experiment.train.threads.filter(|_| args.dry_run);
+    let device = prepare(&args.device, threads)?;
     let data = RunData::open(experiment, &args.datasets.datasets)?;
     experiment.check_data(&data.spec)?;
     if args.dry_run {
@@ -50,14 +54,7 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     }
     start(args, experiment, &data, run)?;
 
-    let mut failed = Vec::new();
-    for ModelConfig { name, .. } in &experiment.models {
-        match train_in_child(args, run, name)? {
-            Trained::Finished => {}
-            Trained::Failed(reason) => failed.push(format!("{name}: {reason}")),
-            Trained::Interrupted => return Ok(interrupted(run)),
-        }
-    }
+    let Some(failed) = train_all(args, experiment, run)? else { return Ok(interrupted(run)) };
     if evaluate::evaluate_run(experiment, &data, run, device)?.is_break() {
         return Ok(interrupted(run));
     }
@@ -157,19 +154,44 @@ fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
-enum Trained {
-    Finished,
-    Failed(String),
-    Interrupted,
+/// Trains every model that is not trained yet, `train.jobs` at a time. Returns what went wrong with which, or `None`
+/// when the user asked to stop.
+fn train_all(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Option<Vec<String>>> {
+    let trained = |name: &str| run.model(name).summary().exists();
+    let mut waiting: VecDeque<&str> =
+        experiment.models.iter().map(|model| &*model.name).filter(|name| !trained(name)).collect();
+    let jobs = experiment.train.jobs as usize;
+    let mut running: Vec<(&str, Child)> = Vec::new();
+    let mut failed = Vec::new();
+    let mut stopped = false;
+    while !(running.is_empty() && (waiting.is_empty() || stopped)) {
+        while !stopped
+            && running.len() < jobs
+            && let Some(name) = waiting.pop_front()
+        {
+            running.push((name, start_training(args, run, name, jobs > 1)?));
+        }
+        let mut still = Vec::new();
+        for (name, mut child) in running {
+            match child.try_wait().context("cannot wait for a training process")? {
+                None => still.push((name, child)),
+                Some(status) if status.code() == Some(EXIT_INTERRUPTED) => stopped = true,
+                Some(status) => failed.extend(failure(run, name, status)?),
+            }
+        }
+        running = still;
+        stopped |= interrupt::asked();
+        std::thread::sleep(POLL);
+    }
+    Ok((!stopped).then_some(failed))
 }
 
+/// How often the training processes are looked after.
+const POLL: Duration = Duration::from_millis(50);
+
 /// One model's training: one generator of random numbers, one peak-memory figure, one failure.
-fn train_in_child(args: &RunArgs, run: &RunDir, name: &str) -> Result<Trained> {
-    let dir = run.model(name);
-    if read_json_if_there::<Summary>(&dir.summary())?.is_some() {
-        return Ok(Trained::Finished);
-    }
-    let program: PathBuf = std::env::current_exe().context("cannot find this program's file")?;
+fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Result<Child> {
+    let program = std::env::current_exe().context("cannot find this program's file")?;
     let mut command = Command::new(program);
     command.arg("train").arg(run.path()).args(["--model", name, "--follow-parent"]);
     command.args(["--device", args.device.device.as_str()]);
@@ -177,16 +199,22 @@ fn train_in_child(args: &RunArgs, run: &RunDir, name: &str) -> Result<Trained> {
     if let Some(threads) = args.device.threads {
         command.arg("--threads").arg(threads.to_string());
     }
-    let status = command.status().context("cannot start a training process")?;
-    if interrupt::asked() || status.code() == Some(EXIT_INTERRUPTED) {
-        return Ok(Trained::Interrupted);
+    if plain {
+        command.arg("--plain");
     }
+    command.spawn().context("cannot start a training process")
+}
+
+/// What went wrong with a model whose training has ended, if anything did.
+fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<String>> {
     if status.success() {
-        return Ok(Trained::Finished);
+        return Ok(None);
     }
-    let failure = read_json_if_there::<Failure>(&dir.failure())?;
-    Ok(Trained::Failed(match failure {
-        Some(failure) if status.code() == Some(i32::from(EXIT_DIVERGED)) => failure.reason,
-        _ => format!("training failed ({status}); its message stands above"),
+    let saved = read_json_if_there::<Failure>(&run.model(name).failure())?;
+    Ok(Some(match saved {
+        Some(failure) if status.code() == Some(i32::from(EXIT_DIVERGED)) => {
+            format!("{name}: {}", failure.reason)
+        }
+        _ => format!("{name}: training failed ({status}); its message stands above"),
     }))
 }

@@ -22,7 +22,7 @@ pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
     ensure!(args.batch_size > 0, "--batch-size is 0, but must be at least 1");
     ensure!(args.columns > 0, "--columns is 0, but must be at least 1");
     let Opened { trained, class_names, name, device, .. } =
-        open(&args.model, &args.set, |threads| prepare(&args.device, threads))?;
+        open(&args.model, &args.set, || prepare(&args.device, None))?;
     let classes = if args.unconditional {
         vec![trained.spec.null_class(); args.n]
     } else {
@@ -68,7 +68,7 @@ pub struct Opened {
 pub fn open(
     path: &Path,
     overrides: &[String],
-    prepare: impl FnOnce(Option<u64>) -> Result<Device>,
+    prepare: impl FnOnce() -> Result<Device>,
 ) -> Result<Opened> {
     let (run, name) = RunDir::of_model(path).with_context(|| {
         format!(
@@ -80,7 +80,7 @@ pub fn open(
         overrides.iter().map(|set| format!("models.{name}.{set}")).collect();
     let experiment = read_experiment(&run, &overrides)?;
     let config = find_model(&experiment, &name)?;
-    let device = prepare(experiment.train.threads)?;
+    let device = prepare()?;
     let trained = Trained::load(config, &run.model(&name), device)?;
     let manifest: Manifest = read_json(&run.manifest())?;
     Ok(Opened { trained, class_names: manifest.class_names, run, name, device, experiment })

@@ -6,7 +6,7 @@ use crate::{
     data::RunData,
     files::RunDir,
     interrupt::{self, EXIT_INTERRUPTED},
-    log::note,
+    log::{self, note},
     train::{Outcome, Session},
     trained::read_experiment,
 };
@@ -19,6 +19,9 @@ pub const EXIT_DIVERGED: u8 = 3;
 pub fn execute(args: &TrainArgs) -> Result<ExitCode> {
     if args.follow_parent {
         interrupt::follow_parent();
+    }
+    if args.plain {
+        log::plain();
     }
     let run = RunDir::new(&args.run);
     let experiment = read_experiment(&run, &[])?;

@@ -25,7 +25,7 @@ use tch::{Device, Tensor};
 pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
     ensure!(args.frames > 1, "--frames is {}, but must be at least 2", args.frames);
-    let opened = open(&args.model, &args.set, |threads| prepare(&args.device, threads))?;
+    let opened = open(&args.model, &args.set, || prepare(&args.device, None))?;
     let Opened { trained, experiment, run, name, device, .. } = &opened;
     let (model, spec) = (&*trained.model, &trained.spec);
     let scene = Scene::new(args, spec, *device);

@@ -31,6 +31,9 @@ pub struct TrainConfig {
     pub sample_every: Interval,
     /// Threads that libtorch computes with; by default its own choice.
     pub threads: Option<u64>,
+    /// Models that train at the same time. Small networks use several cores better side by side, one thread each, than
+    /// one after the other on all of them.
+    pub jobs: u64,
 }
 
 /// Number format of training arithmetic.
@@ -118,6 +121,7 @@ impl Default for TrainConfig {
             log_every: 20,
             sample_every: Interval::Share(0.1),
             threads: None,
+            jobs: 1,
         }
     }
 }
@@ -166,6 +170,7 @@ impl TrainConfig {
         at_least(1, "keep_checkpoints", self.keep_checkpoints)?;
         at_least(1, "log_every", self.log_every)?;
         interval("sample_every", self.sample_every)?;
+        at_least(1, "jobs", self.jobs)?;
         self.threads.map_or(Ok(()), |threads| at_least(1, "threads", threads))
     }
 }

@@ -6,7 +6,7 @@ mod progress;
 
 pub use events::Events;
 pub use metrics::{MetricsLog, Record};
-pub use progress::Reporter;
+pub use progress::{Reporter, plain};
 
 /// Says something that a user should know and nothing depends on, on standard error.
 pub fn note(text: &str) {

@@ -3,11 +3,23 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::{IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(15);
+
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
+/// Reports in lines even on a terminal, for a process that shares it with others.
+pub fn plain() {
+    PLAIN.store(true, Ordering::Relaxed);
+}
+
+fn draws_bars() -> bool {
+    !PLAIN.load(Ordering::Relaxed) && std::io::stderr().is_terminal()
+}
 
 /// Reports the progress of one action.
 #[derive(Debug)]
@@ -25,7 +37,7 @@ pub struct Reporter {
 impl Reporter {
     /// Starts at `done` of `total` `unit`s.
     pub fn new(title: &str, unit: &'static str, done: u64, total: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(title, unit, done, total));
+        let bar = draws_bars().then(|| bar(title, unit, done, total));
         Self {
             bar,
             title: title.to_owned(),

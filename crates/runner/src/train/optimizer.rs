@@ -51,10 +51,11 @@ impl PhaseOptimizer {
             let grads: Vec<Tensor> = self.params.iter().map(gradient_or_zero).collect();
             let norms: Vec<Tensor> = grads.iter().map(Tensor::norm).collect();
             let norm = Tensor::stack(&norms, 0).norm();
-            if let Some(limit) = skip_above {
-                if progress >= warmup && norm.double_value(&[]) > limit {
-                    return Ok(norm);
-                }
+            if let Some(limit) = skip_above
+                && progress >= warmup
+                && norm.double_value(&[]) > limit
+            {
+                return Ok(norm);
             }
             if let Some(clip) = clip {
                 let scale = (clip / (&norm + 1e-6)).clamp_max(1.0);

@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
             state.step += 1;
             state.images += plan.batch_size;
             let last = state.step == plan.steps;
-            let logging = last || state.step % self.train.log_every == 0;
+            let logging = last || state.step.is_multiple_of(self.train.log_every);
             let sampling = last || samples_due.now(state.step);
             let saving = last || interrupt::asked() || checkpoint_due.now(state.step);
             if logging || sampling || saving {
@@ -324,7 +324,7 @@ impl Due {
     /// Whether it is time after `step` steps; if so, the clock starts again.
     fn now(&mut self, step: u64) -> bool {
         match self {
-            Self::EverySteps(steps) => step % *steps == 0,
+            Self::EverySteps(steps) => step.is_multiple_of(*steps),
             Self::Every { period, last } => {
                 let due = last.elapsed() >= *period;
                 if due {

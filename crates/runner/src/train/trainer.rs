@@ -73,7 +73,7 @@ impl Trainer {
         }
         let mut scalars = Scalars::new();
         for index in 0..self.optimizers.len() {
-            if context.step % self.optimizers[index].phase.every == 0 {
+            if context.step.is_multiple_of(self.optimizers[index].phase.every) {
                 scalars.extend(self.phase_step(index, &batch, context)?);
             }
         }
