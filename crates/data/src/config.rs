@@ -15,6 +15,16 @@ pub enum Condition {
     Text,
 }
 
+/// Which scenes `shapes` draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenes {
+    /// All of its grammar.
+    All,
+    /// One large object: little enough to learn within a minute or two.
+    Simple,
+}
+
 /// The `data` section of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -26,6 +36,8 @@ pub struct DataConfig {
     /// Side of the images in pixels, where the dataset leaves it open: `shapes` (16, 32 or 64; default 16) and
     /// `image-folder` (required).
     pub size: Option<i64>,
+    /// Which scenes `shapes` draws: `all`, or `simple` ones of one large object.
+    pub scenes: Scenes,
     /// Train images; the first ones where the dataset has more. Default: all, and 60,000 for `shapes`.
     pub train_images: Option<u64>,
     /// Test images; the first ones where the dataset has more. Default: all, and 10,000 for `shapes`.
@@ -46,6 +58,7 @@ impl Default for DataConfig {
             dataset: "shapes".to_owned(),
             condition: Condition::Class,
             size: None,
+            scenes: Scenes::All,
             train_images: None,
             test_images: None,
             path: None,
@@ -65,6 +78,9 @@ impl DataConfig {
         if !(0.0..=1.0).contains(&self.drop_condition) {
             let rule = "must be between 0 and 1";
             return Err(DataError::invalid("drop_condition", self.drop_condition, rule));
+        }
+        if self.scenes != Scenes::All && self.dataset != "shapes" {
+            return Err(DataError::invalid("scenes", "simple", "is for shapes only"));
         }
         if self.condition == Condition::Text {
             return Err(DataError::invalid(
@@ -99,6 +115,10 @@ mod tests {
             ("condition", DataConfig { condition: Condition::Text, ..base.clone() }),
             ("train_images", DataConfig { train_images: Some(0), ..base.clone() }),
             ("size", DataConfig { size: Some(0), ..base.clone() }),
+            (
+                "scenes",
+                DataConfig { scenes: Scenes::Simple, dataset: "mnist".to_owned(), ..base.clone() },
+            ),
         ] {
             let text = bad.validate().unwrap_err().to_string();
             assert!(text.starts_with(key), "{text}");

@@ -17,7 +17,7 @@ mod spec;
 #[cfg(test)]
 mod testing;
 
-pub use config::{Condition, DataConfig};
+pub use config::{Condition, DataConfig, Scenes};
 pub use dataset::{Dataset, ImageSet, Split, data_spec};
 pub use error::DataError;
 pub use fetch::fetch;

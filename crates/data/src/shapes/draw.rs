@@ -13,6 +13,13 @@ pub fn scene(seed: u64) -> Scene {
     matching(seed, |scene| !scene.is_held_out())
 }
 
+/// The scene of a seed among those of one large object, none of them held out.
+pub fn simple_scene(seed: u64) -> Scene {
+    matching(seed, |scene| {
+        scene.second.is_none() && scene.main.size == Size::Large && !scene.is_held_out()
+    })
+}
+
 /// The scene of a seed among those that are held out.
 pub fn held_out_scene(seed: u64) -> Scene {
     matching(seed, Scene::is_held_out)

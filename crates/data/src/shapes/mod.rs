@@ -8,12 +8,12 @@ mod render;
 mod scene;
 
 pub use captions::caption;
-pub use draw::{held_out_scene, scene, scenes};
+pub use draw::{held_out_scene, scene, scenes, simple_scene};
 pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
 
-use crate::{DataConfig, DataError, Dataset, ImageSet, Split, dataset::Parts};
+use crate::{DataConfig, DataError, Dataset, ImageSet, Scenes, Split, dataset::Parts};
 use paragone_core::{ImageShape, mix};
 use rayon::prelude::*;
 
@@ -28,6 +28,7 @@ const TEST_IMAGES: u64 = 10_000;
 #[derive(Debug, Clone)]
 pub struct Shapes {
     side: u32,
+    scenes: Scenes,
     parts: Parts,
     class_names: Vec<String>,
 }
@@ -43,7 +44,7 @@ impl Shapes {
             return Err(DataError::invalid("size", side, "must be 16, 32 or 64 for shapes"));
         }
         let parts = Parts::new(config);
-        Ok(Self { side: side as u32, parts, class_names: class_names() })
+        Ok(Self { side: side as u32, scenes: config.scenes, parts, class_names: class_names() })
     }
 
     /// The scenes of a split, in the order of its images.
@@ -52,7 +53,11 @@ impl Shapes {
     /// As [`Dataset::load`].
     pub fn scenes(&self, split: Split) -> Result<Vec<Scene>, DataError> {
         let seeds = self.seeds(split)?;
-        let of: fn(u64) -> Scene = if split == Split::HeldOut { held_out_scene } else { scene };
+        let of: fn(u64) -> Scene = match (split, self.scenes) {
+            (Split::HeldOut, _) => held_out_scene,
+            (_, Scenes::All) => scene,
+            (_, Scenes::Simple) => simple_scene,
+        };
         Ok(seeds.into_par_iter().map(of).collect())
     }
 
@@ -155,6 +160,16 @@ mod tests {
         }
         // Binomial with mean 6,000 and standard deviation 73.
         assert!(counts.iter().all(|n| (n - 6000.0).abs() < 330.0), "{counts:?}");
+    }
+
+    #[test]
+    fn simple_scenes_are_one_large_object_of_every_class() {
+        let simple = shapes(DataConfig { scenes: Scenes::Simple, ..small() });
+        let scenes = simple.scenes(Split::Train).unwrap();
+        assert!(scenes.iter().all(|s| s.second.is_none() && s.main.size == Size::Large));
+        assert!(scenes.iter().all(|s| !s.is_held_out()));
+        let classes: HashSet<usize> = scenes.iter().map(Scene::class).collect();
+        assert_eq!(classes.len(), NUM_CLASSES);
     }
 
     #[test]
