@@ -147,15 +147,14 @@ impl Generator for Model {
 
     fn facts(&self) -> Vec<Fact> {
         let fact = |name, value, meaning| Fact { name, value, meaning };
-        vec![
+        let rate = self.rate.double_value(&[]);
+        let meaning = "KL divergence in bits an image, a running mean over training";
+        let mut facts = vec![
             fact("latent_dim", self.latent_dim() as f64, "numbers in the latents of an image"),
             fact("num_groups", self.latent_shapes.len() as f64, "stochastic groups of the ladder"),
-            fact(
-                "rate_bits",
-                self.rate.double_value(&[]),
-                "KL divergence in bits an image, a running mean over training",
-            ),
-        ]
+        ];
+        facts.extend((rate > 0.0).then(|| fact("rate_bits", rate, meaning)));
+        facts
     }
 
     fn likelihood(&self) -> Offer<'_, dyn Likelihood> {
