@@ -58,24 +58,26 @@ pub fn kernel_distance(
 
 /// The unbiased estimate from two sets of as many rows, f64 `[n, d]`.
 fn squared_mmd(x: &Tensor, y: &Tensor) -> f64 {
-    let (n, d) = x.size2().expect("features are [n, d]");
-    let (n, scale) = (n as f64, (d as f64).sqrt());
-    let (x, y) = (x / scale, y / scale);
+    let n = x.size()[0] as f64;
     let within = |x: &Tensor| {
-        sum_of_kernel(x, x)
-            - (x.square().sum_dim_intlist(1, false, Kind::Double) + 1.0)
-                .pow_tensor_scalar(3)
-                .sum(Kind::Double)
-                .double_value(&[])
+        let base = base(x, x);
+        sum_of_cubes(&base.view(-1)) - sum_of_cubes(&base.diagonal(0, 0, 1))
     };
-    (within(&x) + within(&y)) / (n * (n - 1.0)) - 2.0 * sum_of_kernel(&x, &y) / (n * n)
+    let between = sum_of_cubes(&base(x, y).view(-1));
+    (within(x) + within(y)) / (n * (n - 1.0)) - 2.0 * between / (n * n)
 }
 
-/// The sum of (x·y + 1)³ over all pairs.
-fn sum_of_kernel(x: &Tensor, y: &Tensor) -> f64 {
-    let base = Tensor::ones([], (Kind::Double, Device::Cpu)).addmm(x, &y.tr());
-    let base = base.view(-1);
-    base.square().dot(&base).double_value(&[])
+/// x·y / d + 1 of all pairs: the kernel's cube root.
+fn base(x: &Tensor, y: &Tensor) -> Tensor {
+    let mut base = x.matmul(&y.tr());
+    base /= x.size()[1] as f64;
+    base += 1.0;
+    base
+}
+
+/// The sum of the cubes of a vector, without a vector of cubes.
+fn sum_of_cubes(x: &Tensor) -> f64 {
+    x.square().dot(x).double_value(&[])
 }
 
 #[cfg(test)]

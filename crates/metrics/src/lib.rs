@@ -42,4 +42,3 @@ pub use random_conv::RandomConvFeatures;
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
 pub use subset::draw_rows;
 pub use train::{LabelledImages, TrainProgress, TrainedClassifier, train_classifier};
-pub use weights::default_features;

@@ -1,8 +1,6 @@
 //! The networks that come with this crate; `weights/README.md` says how they were made.
 
-use crate::{ClassifierFeatures, FeatureExtractor, MetricError, RandomConvFeatures, Result, Role};
-use paragone_core::ImageShape;
-use tch::Device;
+use crate::{MetricError, Result, Role};
 
 const EMBEDDED: &[(&str, Role, &[u8])] = &[
     ("fashion-mnist", Role::Features, include_bytes!("../weights/fashion-mnist.safetensors")),
@@ -10,25 +8,6 @@ const EMBEDDED: &[(&str, Role, &[u8])] = &[
     ("shapes", Role::Features, include_bytes!("../weights/shapes.safetensors")),
     ("shapes", Role::Judge, include_bytes!("../weights/shapes-judge.safetensors")),
 ];
-
-/// The extractor to score a dataset with when nothing else is asked for: its classifier, if there is one for images of
-/// this shape, or else [`RandomConvFeatures`].
-///
-/// # Errors
-/// If libtorch fails.
-pub fn default_features(
-    dataset: &str,
-    shape: ImageShape,
-    device: Device,
-) -> Result<Box<dyn FeatureExtractor>> {
-    match ClassifierFeatures::for_dataset(dataset, device) {
-        Ok(classifier) if classifier.card().shape == shape => Ok(Box::new(classifier)),
-        Ok(_) | Err(MetricError::NoWeights { .. }) => {
-            Ok(Box::new(RandomConvFeatures::new(shape.channels, device)))
-        }
-        Err(error) => Err(error),
-    }
-}
 
 /// The weights for a dataset and role.
 pub(crate) fn find(dataset: &str, role: Role) -> Result<&'static [u8]> {
@@ -46,6 +25,8 @@ pub(crate) fn find(dataset: &str, role: Role) -> Result<&'static [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ClassifierFeatures;
+    use tch::Device;
 
     #[test]
     fn every_network_is_what_it_is_listed_as() {
@@ -59,18 +40,6 @@ mod tests {
             let least = if *dataset == "shapes" { 0.99 } else { 0.91 };
             assert!(card.test_accuracy >= least, "{dataset} {role:?}: {}", card.test_accuracy);
         }
-    }
-
-    #[test]
-    fn another_shape_or_dataset_gets_the_network_without_labels() {
-        let name = |dataset: &str, channels, side| {
-            let shape = ImageShape { channels, height: side, width: side };
-            default_features(dataset, shape, Device::Cpu).unwrap().name().to_owned()
-        };
-        assert_eq!(name("fashion-mnist", 1, 28), "classifier/fashion-mnist");
-        assert_eq!(name("shapes", 3, 16), "classifier/shapes");
-        assert_eq!(name("shapes", 3, 32), "random-conv");
-        assert_eq!(name("image-folder", 3, 28), "random-conv");
     }
 
     #[test]
