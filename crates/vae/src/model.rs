@@ -1,7 +1,7 @@
 use crate::{config::VaeConfig, gaussian::sum_per_image, ladder::Ladder};
 use paragone_core::{
-    Batch, DataSpec, Fact, Generator, Latents, Likelihood, Loss, Offer, OnStep, OptimizerConfig,
-    Phase, Result, SampleRequest, StepContext, to_levels,
+    Batch, DataSpec, Fact, Generator, Latents, Likelihood, Loss, NUM_LEVELS, Offer, OnStep,
+    OptimizerConfig, Phase, Result, SampleRequest, StepContext, to_levels,
 };
 use paragone_nn::pixel::PixelHead;
 use std::f64::consts::LN_2;
@@ -91,8 +91,10 @@ impl Model {
 
 impl Generator for Model {
     fn phases(&self) -> Vec<Phase> {
+        let softmax = self.head.num_parameters() == NUM_LEVELS;
         let optimizer = OptimizerConfig {
-            lr: 2e-3,
+            // A logistic component narrows only as far as its mean keeps still.
+            lr: if softmax { 2e-3 } else { 1e-3 },
             betas: [0.9, 0.95],
             weight_decay: 0.01,
             clip: Some(1.0),
