@@ -22,7 +22,6 @@ impl PixelCnn {
     /// Log-probability of each pixel of the batch given those before it, in nats, `[n, h, w]`.
     fn log_probs(&self, batch: &Batch, train: bool) -> Tensor {
         let params = self.network.forward(&batch.images, &batch.conditions, train);
-        let params = params.to_kind(self.network.kind());
         self.network.pixel.log_prob(&params, &to_levels(&batch.images))
     }
 }

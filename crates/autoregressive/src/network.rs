@@ -4,12 +4,13 @@ use crate::{
     AutoregressiveConfig,
     layer::{Causal, GateBias, GatedLayer, Kernel, causal_conv},
 };
-use paragone_core::{Conditions, DataSpec, Result};
+use paragone_core::{Conditions, DataSpec, NUM_LEVELS, Result};
 use paragone_nn::{ConditionEmbedding, conv, pixel::PixelHead};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Conv2D, Init, Linear, Module, Path},
 };
+use torch_ext::Autocast;
 
 /// A gated PixelCNN.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Network {
 
     /// Parameters of every pixel's distribution given the pixels before it in raster order, `[n, p, h, w]`.
     ///
-    /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels.
+    /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels. Of the parameters' kind, under autocast too.
     pub(crate) fn forward(&self, images: &Tensor, conditions: &Conditions, train: bool) -> Tensor {
         let x = pixel_features(&images.to_kind(self.kind()), self.num_frequencies);
         let reach = self.first_reach;
@@ -106,7 +107,14 @@ impl Network {
             .iter()
             .zip(&biases)
             .fold((v, h), |(v, h), (layer, bias)| layer.forward(v, h, bias, dropout));
-        self.head_out.forward(&self.head_in.forward(&h.relu()).relu())
+        let hidden = self.head_in.forward(&h.relu()).relu();
+        if self.pixel.num_parameters() == NUM_LEVELS {
+            return self.head_out.forward(&hidden).to_kind(self.kind());
+        }
+        // A mixture's means need more than bf16, whose numbers near 1 are as far apart as levels; the logits of a softmax,
+        // a larger layer, do not. Devices that cannot be told to leave autocast have none.
+        let _off = Autocast::enter(h.device(), None).ok();
+        self.head_out.forward(&hidden.to_kind(self.kind()))
     }
 
     /// What the conditions add to the gates of each layer.

@@ -19,7 +19,7 @@ const MIN_IMAGES_PER_THREAD: i64 = 16;
 /// Draws images f32 `[n, c, h, w]` in [-1, 1]. A pixel that is still to come is mid-gray in what `on_step` sees.
 ///
 /// `temperature` divides logits and multiplies the scales of logistics. `guidance_scale` acts on the log-probabilities of
-/// levels. Memory grows with the number of images: about 0.15 MB each for 28x28 and the default network.
+/// levels. Memory grows with the number of images: about 0.3 MB each for 28x28 and the default network.
 pub(crate) fn sample(
     network: &Network,
     data: &DataSpec,
