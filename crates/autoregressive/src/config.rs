@@ -4,7 +4,7 @@ use paragone_nn::pixel::{PixelHead, PixelLikelihood};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Size and likelihood of a gated PixelCNN.
+/// A gated PixelCNN: pixel after pixel, each given those before, with an exact likelihood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoregressiveConfig {

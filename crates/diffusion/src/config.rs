@@ -5,7 +5,7 @@ use paragone_core::{DataSpec, Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How a diffusion model is built, trained and sampled.
+/// A diffusion model: a network that removes noise, applied step by step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiffusionConfig {

@@ -5,7 +5,7 @@ use paragone_core::{DataSpec, Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A generative adversarial network.
+/// A generative adversarial network: a generator and a discriminator, trained against each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GanConfig {

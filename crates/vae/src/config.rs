@@ -3,7 +3,7 @@ use paragone_nn::pixel::{PixelHead, PixelLikelihood};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Options of the family `vae`.
+/// A variational autoencoder: a ladder of stochastic groups, or a single vector of latents.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VaeConfig {

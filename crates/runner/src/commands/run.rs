@@ -15,6 +15,7 @@ use crate::{
     trained::{read_experiment, read_runs},
 };
 use anyhow::{Context, Result, bail, ensure};
+use paragone_data::DataConfig;
 use std::{
     collections::VecDeque,
     fs,
@@ -47,6 +48,7 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     // Training happens in processes of its own; scoring takes all cores.
     let threads = experiment.train.threads.filter(|_| args.dry_run);
     let device = prepare(&args.device, threads)?;
+    fetch_if_missing(&experiment.data, &args.datasets.datasets)?;
     let data = RunData::open(experiment, &args.datasets.datasets)?;
     experiment.check_data(&data.spec)?;
     if args.dry_run {
@@ -65,6 +67,15 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
         note(failure);
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Fetches a dataset that can be fetched without the user's help.
+fn fetch_if_missing(config: &DataConfig, datasets: &Path) -> Result<()> {
+    let fetchable = paragone_data::spec(&config.dataset)?.debian.is_some();
+    if fetchable && config.path.is_none() && !datasets.join(&config.dataset).is_dir() {
+        super::data::fetch(&config.dataset, None, datasets)?;
+    }
+    Ok(())
 }
 
 fn interrupted(run: &RunDir) -> ExitCode {
