@@ -407,6 +407,32 @@ fn wrong_values_name_key_and_rule() {
     Gan::validate(&Gan::tiny(), &data()).unwrap();
 }
 
+/// Names that experiments write.
+#[test]
+fn configurations_read_as_the_papers_write() {
+    let read = serde_json::from_str::<GanConfig>;
+    let config = read(r#"{"loss": "non-saturating", "penalty": "r1-r2"}"#).unwrap();
+    assert_eq!((config.loss, config.penalty()), (Adversarial::NonSaturating, PenaltyKind::R1R2));
+    assert_eq!(read("{}").unwrap(), GanConfig::default());
+    for (loss, own) in [
+        ("relativistic", PenaltyKind::R1R2),
+        ("non-saturating", PenaltyKind::R1),
+        ("hinge", PenaltyKind::None),
+        ("wasserstein", PenaltyKind::Interpolates),
+    ] {
+        assert_eq!(read(&format!(r#"{{"loss": "{loss}"}}"#)).unwrap().penalty(), own);
+    }
+    assert!(read(r#"{"penalties": "none"}"#).unwrap_err().to_string().contains("penalties"));
+}
+
+/// γ falls geometrically: its logarithm halfway is the mean of the ends'.
+#[test]
+fn gamma_falls() {
+    let config = GanConfig { gamma: 8.0, final_gamma: 0.25, ..GanConfig::default() };
+    let gammas = [0.0, 0.5, 1.0].map(|progress| config.gamma_at(progress));
+    assert_eq!(gammas, [8.0, 4.0, 2.0]);
+}
+
 /// Two patterns under one class (mode coverage), a third under the other (conditioning), with a hand-written trainer.
 #[test]
 fn a_short_game_covers_both_modes() {
