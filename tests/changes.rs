@@ -1,0 +1,92 @@
+//! An experiment that is changed between two commands.
+
+use crate::support::{
+    copy_of_finished, experiment, families, finished, finished_experiment, json, run, scratch,
+    snapshot, weights,
+};
+use std::fs;
+
+/// Keys that decide weights: of the experiment, of one model's optimiser, of a family's network.
+#[test]
+fn a_run_that_would_train_otherwise_is_refused_by_the_key() {
+    let out = copy_of_finished("refused");
+    let before = snapshot(&out);
+    let family = families()[0];
+    let lr = format!("models.{family}.train.lr");
+    for (key, value) in
+        [("train.batch_size", "4"), ("train.budget.images", "480"), ("seed", "2"), (&lr, "0.1")]
+    {
+        let ended = run(&finished_experiment(), &out, &["--set", &format!("{key}={value}")]);
+        let ended = ended.expect(2);
+        ended.says(&[key.split('.').next_back().expect("a key"), "--fresh"]);
+        assert_eq!(before, snapshot(&out), "{key} changed the run on disk");
+    }
+}
+
+#[test]
+fn fresh_starts_over() {
+    let dir = scratch("fresh");
+    let family = families()[0];
+    let experiment = experiment(&dir, &[family], &[("train.budget.images", "48")]);
+    let (out, model) = (dir.join("run"), dir.join("run").join(family));
+    run(&experiment, &out, &[]).expect(0);
+    let first = weights(&model);
+    fs::write(out.join("left-over"), "").expect("a file");
+    run(&experiment, &out, &["--seed", "7", "--fresh"]).expect(0);
+    assert_ne!(weights(&model), first);
+    assert_eq!(json(&out.join("manifest.json"))["seed"], 7);
+    assert!(!out.join("left-over").exists());
+}
+
+/// A mistyped --out is not deleted.
+#[test]
+fn fresh_deletes_nothing_but_runs() {
+    let dir = scratch("not-a-run");
+    let experiment = experiment(&dir, &families()[..1], &[("train.budget.images", "48")]);
+    let precious = dir.join("precious");
+    fs::create_dir(&precious).expect("a folder");
+    fs::write(precious.join("thesis.tex"), "years of work").expect("a file");
+    let before = snapshot(&dir);
+    for more in [&["--fresh"][..], &[]] {
+        run(&experiment, &precious, more).expect(2).says(&["precious"]);
+        assert_eq!(before, snapshot(&dir));
+    }
+}
+
+#[test]
+fn a_change_of_eval_scores_anew_and_trains_nothing() {
+    let out = copy_of_finished("rescored");
+    let before = snapshot(&out);
+    let ended = run(&finished_experiment(), &out, &["--set", "eval.samples=16"]).expect(0);
+    ended.says(&["eval.samples"]);
+    let after = snapshot(&out);
+    for family in families() {
+        assert_eq!(weights(&out.join(family)), weights(&finished().join(family)));
+        let of_model = |(path, _): &(&std::path::PathBuf, _)| path.starts_with(family);
+        for (path, state) in before.iter().filter(of_model) {
+            let scored = path.to_string_lossy().contains("score");
+            let data = path.ends_with("data.json");
+            assert!(scored || data || after[path] == *state, "{} was written", path.display());
+        }
+        let scores = json(&out.join(family).join("scores.json"));
+        assert_eq!(scores["settings"]["eval"]["samples"], 16);
+    }
+    let old = &before[std::path::Path::new("comparison/results.json")].1;
+    assert_ne!(&fs::read(out.join("comparison/results.json")).unwrap(), old);
+}
+
+#[test]
+fn new_models_are_added_and_missing_ones_refused() {
+    let dir = scratch("added");
+    let two = &families()[..2];
+    let changes = [("train.budget.images", "48")];
+    let out = dir.join("run");
+    run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(0);
+    let first = snapshot(&out.join(two[0]).join("checkpoints"));
+    run(&experiment(&dir, two, &changes), &out, &[]).expect(0);
+    assert_eq!(snapshot(&out.join(two[0]).join("checkpoints")), first, "trained again");
+    let results = json(&out.join("comparison/results.json"));
+    assert_eq!(results["rows"].as_array().map(Vec::len), Some(2));
+    let ended = run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(2);
+    ended.says(&[two[1], "--fresh"]);
+}

@@ -1,0 +1,185 @@
+//! The other commands, on a finished run.
+
+use crate::support::{
+    Ended, contents, copy_of_finished, families, finished, json, paragone, picture, scratch,
+    snapshot,
+};
+use std::{fs, path::Path};
+
+#[test]
+fn sample_draws_the_same_images_for_the_same_seeds() {
+    let dir = scratch("sample");
+    for family in families() {
+        let model = finished().join(family);
+        let draw = |name: &str, more: &[&str]| {
+            let out = dir.join(format!("{family}-{name}.png"));
+            go(
+                "sample",
+                &model,
+                &[&["-n", "6", "--columns", "3", "--out", &text(&out)], more].concat(),
+            )
+            .expect(0);
+            let (width, height) = picture(&out);
+            assert!(width >= 3 * 16 && height >= 2 * 16, "{width}x{height}");
+            fs::read(&out).expect("a picture")
+        };
+        let first = draw("a", &[]);
+        assert_eq!(first, draw("b", &[]), "{family}: the same command drew other images");
+        assert_ne!(first, draw("c", &["--seed", "100"]), "{family}: other seeds, same images");
+        assert_ne!(first, draw("d", &["--unconditional"]), "{family}: no class, same images");
+        let named = json(&finished().join("manifest.json"))["class_names"][1].clone();
+        let named = named.as_str().expect("a class name").to_owned();
+        assert_eq!(draw("e", &["--class", &named]), draw("f", &["--class", "1"]), "{family}");
+    }
+}
+
+#[test]
+fn sample_says_what_is_wrong() {
+    let dir = scratch("sample-wrong");
+    let model = finished().join(families()[0]);
+    let out = text(&dir.join("never.png"));
+    let refused = |model: &Path, more: &[&str], says: &[&str]| {
+        go("sample", model, &[&["--out", &out], more].concat()).expect(2).says(says);
+        assert!(!dir.join("never.png").exists());
+    };
+    refused(&model, &["--class", "unicorn"], &["unicorn"]);
+    refused(&model, &["-n", "0"], &["--n"]);
+    refused(&model, &["--set", "no_such_key=1"], &["no_such_key"]);
+    refused(&model, &["--class", "1", "--unconditional"], &["--unconditional"]);
+    refused(&model, &["-n", "many"], &["many"]);
+    refused(&finished().join("unknown"), &[], &["unknown", families()[0]]);
+    refused(&dir, &[], &["no model of a run"]);
+    // A key on which weights depend: the run was trained with another.
+    let latent = "train.lr=0.5";
+    let ended = go("sample", &model, &["--set", latent, "--out", &out]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+}
+
+#[test]
+fn eval_scores_again() {
+    let out = copy_of_finished("eval");
+    let before = snapshot(&out);
+    let to = out.with_file_name("scores");
+    go("eval", &out, &["--set", "eval.seeds=[0, 1]", "--out", &text(&to)]).expect(0);
+    for family in families() {
+        let scores = json(&out.join(family).join("scores.json"));
+        assert_eq!(scores["settings"]["eval"]["seeds"], serde_json::json!([0, 1]));
+        let written = snapshot(&out.join(family).join("checkpoints"));
+        let trained = |path: &std::path::PathBuf| Path::new(family).join("checkpoints").join(path);
+        assert!(written.iter().all(|(path, state)| before[&trained(path)] == *state), "{family}");
+    }
+    assert!(to.join("results.json").is_file() && to.join("grid.png").is_file());
+    let refused = go("eval", &out, &["--set", "train.batch_size=4"]).expect(2);
+    refused.says(&["train.batch_size"]);
+    go("eval", &out.join("comparison"), &[]).expect(2).says(&["experiment.yaml"]);
+}
+
+#[test]
+fn compare_lays_runs_side_by_side() {
+    let dir = scratch("compare");
+    let other = copy_of_finished("compare-other");
+    let runs = [text(finished()), text(&other)];
+    let out = text(&dir.join("both"));
+    paragone(&["compare", &runs[0], &runs[1], "--out", &out]).expect(0);
+    let results = json(&dir.join("both/results.json"));
+    assert_eq!(results["rows"].as_array().map(Vec::len), Some(2 * families().len()));
+    let (_, height) = picture(&dir.join("both/grid.png"));
+    let (_, alone) = picture(&finished().join("comparison/grid.png"));
+    assert!(height > alone + 16 * families().len() as u32, "{height} of {alone}");
+
+    // Another training set: the scores mean something else.
+    let manifest = other.join("manifest.json");
+    let mut changed = json(&manifest);
+    changed["data_hash"] = "0".repeat(64).into();
+    fs::write(&manifest, changed.to_string()).expect("a manifest");
+    let refused = paragone(&["compare", &runs[0], &runs[1], "--out", &text(&dir.join("never"))]);
+    refused.expect(2).says(&["different images"]);
+    assert!(!dir.join("never").exists());
+    paragone(&["compare", &text(&dir), "--out", &out]).expect(2).says(&["experiment.yaml"]);
+}
+
+#[test]
+fn trajectory_draws_what_a_model_can_show() {
+    let dir = scratch("trajectory");
+    let mut drawn = 0;
+    for family in families() {
+        let out = dir.join(family);
+        let more = ["--out", &text(&out), "-n", "2", "--frames", "5"];
+        go("trajectory", &finished().join(family), &more).expect(0);
+        for strip in contents(&out).into_keys() {
+            let (width, height) = picture(&out.join(&strip));
+            assert!(width >= 4 * 16 && height >= 2 * 16, "{}: {width}x{height}", strip.display());
+            drawn += 1;
+        }
+    }
+    assert!(drawn >= families().len(), "{drawn} strips in all");
+    let refused = go("trajectory", &finished().join(families()[0]), &["--frames", "1"]);
+    refused.expect(2).says(&["--frames"]);
+}
+
+#[test]
+fn data_is_listed_and_shown() {
+    let dir = scratch("data");
+    let list = paragone(&["data", "list"]).expect(0).stdout;
+    for name in ["shapes", "fashion-mnist", "mnist", "cifar10"] {
+        assert!(list.lines().any(|line| line.starts_with(name)), "{name} is not in:\n{list}");
+    }
+    let sheet = dir.join("shapes.png");
+    paragone(&["data", "show", "shapes", "--size", "16", "--out", &text(&sheet)]).expect(0);
+    picture(&sheet);
+    let never = text(&dir.join("never.png"));
+    let unknown = paragone(&["data", "show", "shaped", "--out", &never]).expect(2);
+    unknown.says(&["shaped", "shapes"]);
+    let absent = paragone(&["data", "show", "fashion-mnist", "--out", &never]).expect(2);
+    absent.says(&["paragone data fetch fashion-mnist"]);
+    paragone(&["data", "fetch", "no-such-dataset"]).expect(2).says(&["no-such-dataset"]);
+    assert!(!dir.join("never.png").exists());
+}
+
+#[test]
+fn families_and_schema_say_what_there_is() {
+    let list = paragone(&["families"]).expect(0).stdout;
+    let schema = paragone(&["schema"]).expect(0).stdout;
+    let schema: serde_json::Value = serde_json::from_str(&schema).expect("JSON");
+    assert!(schema["properties"]["train"].is_object(), "{schema}");
+    for family in families() {
+        let line = list.lines().find(|line| line.starts_with(family));
+        assert!(line.is_some_and(|line| line.len() > family.len() + 20), "{family} in:\n{list}");
+        let options = paragone(&["families", family]).expect(0).stdout;
+        let entry = paragone::families::find(family).expect("a family");
+        for key in (entry.default)().to_value().as_mapping().expect("a section").keys() {
+            let key = format!("{}:", key.as_str().expect("a key"));
+            assert!(options.lines().any(|line| line.starts_with(&key)), "{key} in:\n{options}");
+        }
+        assert!(schema.to_string().contains(&format!("\"{family}\"")), "{family} in the schema");
+    }
+    paragone(&["families", "vea"]).expect(2).says(&["vea", families()[0]]);
+}
+
+#[test]
+fn wrong_arguments_are_wrong_input() {
+    for (args, says) in [
+        (&["rum"][..], "run"),
+        (&["run"], "EXPERIMENT"),
+        (&["compare"], "RUNS"),
+        (&["sample"], "MODEL"),
+        (&["run", "x.yaml", "--no-such-flag"], "--no-such-flag"),
+        (&["eval", "no-such-run"], "no-such-run"),
+        (&["train", "no-such-run", "--model", "x"], "no-such-run"),
+    ] {
+        paragone(args).expect(2).says(&[says]);
+    }
+    let help = paragone(&["--help"]).expect(0).stdout;
+    for command in ["run", "train", "eval", "sample", "compare", "trajectory", "data", "families"] {
+        assert!(help.lines().any(|line| line.trim().starts_with(command)), "{command}:\n{help}");
+    }
+}
+
+fn go(command: &str, target: &Path, more: &[&str]) -> Ended {
+    let target = text(target);
+    paragone(&[&[command, &target], more].concat())
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
