@@ -410,7 +410,7 @@ fn wrong_values_name_key_and_rule() {
 /// Names that experiments write.
 #[test]
 fn configurations_read_as_the_papers_write() {
-    let read = serde_json::from_str::<GanConfig>;
+    let read = |text: &str| serde_json::from_str::<GanConfig>(text);
     let config = read(r#"{"loss": "non-saturating", "penalty": "r1-r2"}"#).unwrap();
     assert_eq!((config.loss, config.penalty()), (Adversarial::NonSaturating, PenaltyKind::R1R2));
     assert_eq!(read("{}").unwrap(), GanConfig::default());
