@@ -1,10 +1,10 @@
 //! Where the files of a run are, and how a file is written so that a kill leaves the old one or the new one.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs::{self, File, TryLockError},
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -46,6 +46,30 @@ impl RunDir {
     /// One model's part of the run.
     pub fn model(&self, name: &str) -> ModelDir {
         ModelDir(self.0.join(name))
+    }
+
+    /// Whether nothing is there that a new run could overwrite.
+    pub fn is_vacant(&self) -> bool {
+        entries(&self.0).is_ok_and(|all| all.iter().all(|entry| entry.ends_with(Lock::FILE)))
+    }
+
+    /// Takes the right to train the run's models, creating the directory if need be.
+    pub fn lock(&self) -> Result<Lock> {
+        create_dir(&self.0)?;
+        let lock = Lock::take(&self.0)?;
+        // A training that was told to stop by its parent's end may still be saving.
+        for model in entries(&self.0)?.iter().filter(|entry| entry.join(Lock::FILE).is_file()) {
+            Lock::take(model)?;
+        }
+        Ok(lock)
+    }
+
+    /// Deletes everything but the lock.
+    pub fn clear(&self, _held: &Lock) -> Result<()> {
+        for entry in entries(&self.0)?.iter().filter(|entry| !entry.ends_with(Lock::FILE)) {
+            remove(entry)?;
+        }
+        Ok(())
     }
 
     /// A model given by its own directory, such as `runs/a/diffusion`: its run and its name.
@@ -112,11 +136,29 @@ impl ModelDir {
     pub fn scored_images(&self, seed: u64) -> PathBuf {
         self.0.join(format!("scored-seed-{seed}.safetensors"))
     }
+}
 
-    /// Held by whoever trains the model.
-    pub fn lock(&self) -> PathBuf {
-        self.0.join("lock")
+/// The right to train what is in a directory: one process at a time has it, and loses it however it ends.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
+
+impl Lock {
+    /// Takes the lock of a directory that exists.
+    pub fn take(dir: &Path) -> Result<Self> {
+        let path = dir.join(Self::FILE);
+        let open = || path.display().to_string();
+        // Not truncated: that a run was looked at leaves no trace in it.
+        let file =
+            File::options().write(true).create(true).truncate(false).open(&path).with_context(open)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => bail!("another process is training {}", dir.display()),
+            Err(TryLockError::Error(error)) => Err(error).with_context(open),
+        }
     }
+
+    /// The file's name.
+    pub const FILE: &str = "lock";
 }
 
 /// Writes a file aside, syncs it and renames it into place.
@@ -132,10 +174,39 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Marks the names of what is being prepared.
+const ASIDE: &str = ".tmp-";
+
 /// The name under which a file or folder is prepared before it is renamed to `path`.
 pub fn aside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.tmp-{}", std::process::id()))
+    path.with_file_name(format!(".{name}{ASIDE}{}", std::process::id()))
+}
+
+/// Deletes what processes that were killed had prepared in a directory. Only for one that nobody else writes to.
+pub fn remove_asides(dir: &Path) -> Result<()> {
+    for path in entries(dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') && name.contains(ASIDE) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in a directory; nothing, if it is not there.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let list = || match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        list => list?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>(),
+    };
+    list().with_context(|| format!("cannot read {}", dir.display()))
+}
+
+/// Deletes a file, or a directory with all that is in it.
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    removed.with_context(|| format!("cannot delete {}", path.display()))
 }
 
 /// Makes renames within a directory last.

@@ -1,12 +1,12 @@
 //! Ctrl-C: the first asks for a clean stop, the second ends the process at once.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
 static ASKED: AtomicBool = AtomicBool::new(false);
-static PARENT: OnceLock<u32> = OnceLock::new();
 
 /// Exit code of a run that was interrupted: 128 + SIGINT.
 pub const EXIT_INTERRUPTED: i32 = 130;
@@ -20,17 +20,17 @@ pub fn listen() -> Result<(), ctrlc::Error> {
     })
 }
 
-/// Treats the end of the parent process like a Ctrl-C, so that killing a run leaves no training behind.
+/// Treats the end of standard input like a Ctrl-C. The parent holds its other end: it ends when the parent closes it or,
+/// however that happens, ends itself. So no stopped run leaves training behind.
 pub fn follow_parent() {
-    #[cfg(unix)]
-    PARENT.get_or_init(std::os::unix::process::parent_id);
+    thread::spawn(|| {
+        // An input that cannot be read has ended, too.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        ASKED.store(true, Ordering::SeqCst);
+    });
 }
 
 /// Whether to stop.
 pub fn asked() -> bool {
-    #[cfg(unix)]
-    if PARENT.get().is_some_and(|&parent| std::os::unix::process::parent_id() != parent) {
-        return true;
-    }
     ASKED.load(Ordering::SeqCst)
 }

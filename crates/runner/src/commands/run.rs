@@ -7,7 +7,7 @@ use crate::{
     config::{Change, Experiment, ModelConfig, Run},
     data::RunData,
     evaluate,
-    files::{RunDir, create_dir, read_json_if_there, write_atomically, write_json},
+    files::{Lock, RunDir, create_dir, read_json_if_there, write_atomically, write_json},
     interrupt::{self, EXIT_INTERRUPTED},
     log::note,
     manifest::Manifest,
@@ -18,9 +18,8 @@ use anyhow::{Context, Result, bail, ensure};
 use paragone_data::DataConfig;
 use std::{
     collections::VecDeque,
-    fs,
     path::Path,
-    process::{Child, Command, ExitCode, ExitStatus},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
 use tch::Device;
@@ -54,7 +53,7 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     if args.dry_run {
         return dry_run(experiment, &data, run, device);
     }
-    start(args, experiment, &data, run)?;
+    let _lock = start(args, experiment, &data, run)?;
 
     let Some(failed) = train_all(args, experiment, run)? else { return Ok(interrupted(run)) };
     if evaluate::evaluate_run(experiment, &data, run, device)?.is_break() {
@@ -109,30 +108,29 @@ fn dry_run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the run's directory ready: new, or the same run continued.
-fn start(args: &RunArgs, experiment: &Experiment, data: &RunData, run: &RunDir) -> Result<()> {
+/// Makes the run's directory ready: new, or the same run continued. It is this process's for as long as the lock lives.
+fn start(args: &RunArgs, experiment: &Experiment, data: &RunData, run: &RunDir) -> Result<Lock> {
     let dir = run.path();
-    if args.fresh && dir.exists() {
-        ensure!(
-            run.experiment().is_file() || is_empty(dir),
-            "--fresh deletes runs only, and {} is none: it has no experiment.yaml",
-            dir.display()
-        );
-        fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))?;
-    }
-    if run.experiment().is_file() {
+    let there = run.experiment().is_file();
+    ensure!(
+        there || run.is_vacant(),
+        "{} is not empty and not a run: it has no experiment.yaml; choose another --out",
+        dir.display()
+    );
+    if there && !args.fresh {
         continue_run(args, experiment, run)?;
-    } else if dir.exists() && !is_empty(dir) {
-        bail!("{} is not empty and not a run; choose another --out", dir.display());
     }
-    create_dir(dir)?;
+    let lock = run.lock()?;
+    if args.fresh {
+        run.clear(&lock)?;
+    }
     write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     write_json(&run.manifest(), &Manifest::of(experiment, data))?;
     for ModelConfig { name, .. } in &experiment.models {
         create_dir(run.model(name).path())?;
         write_json(&run.model(name).data(), &data.spec)?;
     }
-    Ok(())
+    Ok(lock)
 }
 
 /// Checks that what an earlier command trained is what this one would.
@@ -159,10 +157,6 @@ fn continue_run(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result
         note(&format!("{key} was {then} and is {now}: scoring anew"));
     }
     Ok(())
-}
-
-fn is_empty(dir: &Path) -> bool {
-    fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Trains every model that is not trained yet, `train.jobs` at a time. Returns what went wrong with which, or `None`
@@ -192,6 +186,12 @@ fn train_all(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Op
         }
         running = still;
         stopped |= interrupt::asked();
+        if stopped {
+            // The trainings end when their input does.
+            for (_, child) in &mut running {
+                drop(child.stdin.take());
+            }
+        }
         std::thread::sleep(POLL);
     }
     Ok((!stopped).then_some(failed))
@@ -213,7 +213,7 @@ fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Resu
     if plain {
         command.arg("--plain");
     }
-    command.spawn().context("cannot start a training process")
+    command.stdin(Stdio::piped()).spawn().context("cannot start a training process")
 }
 
 /// What went wrong with a model whose training has ended, if anything did.

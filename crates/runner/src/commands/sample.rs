@@ -12,7 +12,7 @@ use crate::{
     manifest::Manifest,
     trained::{Trained, find_model, read_experiment},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use paragone_core::DataSpec;
 use std::{path::Path, process::ExitCode};
 use tch::Device;
@@ -79,6 +79,9 @@ pub fn open(
     let overrides: Vec<String> =
         overrides.iter().map(|set| format!("models.{name}.{set}")).collect();
     let experiment = read_experiment(&run, &overrides)?;
+    if let Some(change) = experiment.difference(&read_experiment(&run, &[])?).trained {
+        bail!("--set {}: it decides training, and {} is trained", change.key, path.display());
+    }
     let config = find_model(&experiment, &name)?;
     let device = prepare()?;
     let trained = Trained::load(config, &run.model(&name), device)?;

@@ -8,17 +8,16 @@ use crate::{
     config::{Experiment, Interval, ModelConfig, Precision, TrainConfig},
     data::RunData,
     draw::{self, Drawing},
-    files::{ModelDir, create_dir, read_json_if_there, write_json},
+    files::{Lock, ModelDir, create_dir, read_json_if_there, remove_asides, write_json},
     interrupt,
     log::{Events, MetricsLog, Record, Reporter},
     trained::find_model,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use paragone_core::StepContext;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    fs::File,
     time::{Duration, Instant},
 };
 use tch::{Device, Tensor};
@@ -99,7 +98,10 @@ impl<'a> Session<'a> {
     /// Trains to the end of the plan, from the newest checkpoint if there is one.
     pub fn run(&self) -> Result<Outcome> {
         create_dir(self.dir.path())?;
-        let _lock = self.lock()?;
+        let _lock = Lock::take(self.dir.path())?;
+        for dir in [self.dir.path(), &self.dir.checkpoints(), &self.dir.samples()] {
+            remove_asides(dir)?;
+        }
         if let Some(summary) = read_json_if_there(&self.dir.summary())? {
             return Ok(Outcome::Finished(summary));
         }
@@ -142,20 +144,6 @@ impl<'a> Session<'a> {
     /// Numbers about the model, before any training.
     pub fn facts(&self) -> Result<Vec<paragone_core::Fact>> {
         Ok(self.trainer(1)?.ema().facts())
-    }
-
-    fn lock(&self) -> Result<File> {
-        let path = self.dir.lock();
-        let file = File::create(&path).with_context(|| path.display().to_string())?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                bail!("another process is training {}", self.dir.path().display())
-            }
-            Err(std::fs::TryLockError::Error(error)) => {
-                Err(error).with_context(|| path.display().to_string())
-            }
-        }
     }
 
     /// The saved plan, or a new one.
