@@ -1,6 +1,6 @@
 use crate::layer::Gate;
 use paragone_core::{DataSpec, Error, Result};
-use paragone_nn::pixel::{PixelHead, PixelLikelihood};
+use paragone_nn::pixel::PixelLikelihood;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,8 +70,7 @@ impl AutoregressiveConfig {
         self.dilations[layer as usize % self.dilations.len()]
     }
 
-    pub(crate) fn validate(&self, data: &DataSpec) -> Result<()> {
-        PixelHead::new(self.likelihood, data.shape.channels)?;
+    pub(crate) fn validate(&self) -> Result<()> {
         let positive = [
             ("num_channels", self.num_channels),
             ("num_layers", self.num_layers),

@@ -35,8 +35,8 @@ impl Family for Autoregressive {
         AutoregressiveConfig::tiny()
     }
 
-    fn validate(config: &Self::Config, data: &DataSpec) -> Result<()> {
-        config.validate(data)
+    fn validate(config: &Self::Config, _data: &DataSpec) -> Result<()> {
+        config.validate()
     }
 
     fn build(config: &Self::Config, data: &DataSpec, vars: nn::Path) -> Result<Box<dyn Generator>> {

@@ -15,7 +15,7 @@ pub(crate) struct PixelCnn {
 
 impl PixelCnn {
     pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, vars: Path) -> Result<Self> {
-        let network = Network::new(config, data, &(vars / "net"))?;
+        let network = Network::new(config, data, &(vars / "net"));
         Ok(Self { network, data: data.clone() })
     }
 

@@ -4,7 +4,7 @@ use crate::{
     AutoregressiveConfig,
     layer::{Causal, GateBias, GatedLayer, Kernel, causal_conv},
 };
-use paragone_core::{Conditions, DataSpec, NUM_LEVELS, Result};
+use paragone_core::{Conditions, DataSpec};
 use paragone_nn::{ConditionEmbedding, conv, pixel::PixelHead};
 use tch::{
     Device, Kind, Tensor,
@@ -40,8 +40,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, path: &Path) -> Result<Self> {
-        let pixel = PixelHead::new(config.likelihood, data.shape.channels)?;
+    pub(crate) fn new(config: &AutoregressiveConfig, data: &DataSpec, path: &Path) -> Self {
+        let pixel = PixelHead::new(path / "pixel", config.likelihood, data.shape.channels);
         let c = config.num_channels;
         let reach = config.first_kernel / 2;
         let inputs = data.shape.channels * (1 + 2 * config.num_frequencies) + 1;
@@ -61,7 +61,7 @@ impl Network {
             bias: true,
         };
         let position_shape = [2, c, data.shape.height, data.shape.width];
-        Ok(Self {
+        Self {
             first_vertical: {
                 let causal = Causal { beside: reach, ..Causal::default() };
                 let kernel = [reach, config.first_kernel];
@@ -82,7 +82,7 @@ impl Network {
             dropout: config.dropout,
             num_frequencies: config.num_frequencies,
             first_reach: reach,
-        })
+        }
     }
 
     /// Parameters of every pixel's distribution given the pixels before it in raster order, `[n, p, h, w]`.
@@ -108,7 +108,7 @@ impl Network {
             .zip(&biases)
             .fold((v, h), |(v, h), (layer, bias)| layer.forward(v, h, bias, dropout));
         let hidden = self.head_in.forward(&h.relu()).relu();
-        if self.pixel.num_parameters() == NUM_LEVELS {
+        if !self.pixel.is_precise() {
             return self.head_out.forward(&hidden).to_kind(self.kind());
         }
         // A mixture's means need more than bf16, whose numbers near 1 are as far apart as levels; the logits of a softmax,

@@ -98,7 +98,7 @@ impl PixelDraw {
     /// For images `start..start + size` of the request.
     pub(crate) fn new(network: &Network, request: &SampleRequest, start: i64, size: i64) -> Self {
         Self {
-            head: network.pixel,
+            head: network.pixel.shallow_clone(),
             noise: request.noise.narrow(start, size),
             temperature: request.temperature,
             guidance_scale: request.guidance_scale,

@@ -1,18 +1,23 @@
 //! Exact distributions of 8-bit pixels, from a network's outputs.
 //!
-//! For gray a softmax over the 256 levels (van den Oord et al. 2016, section 2.2); for colour a mixture of discretized
-//! logistics whose green depends linearly on red, and blue on both (Salimans et al. 2017, equations 1 to 3). Other than
-//! there, no probability is clipped or approximated: a bin's mass is computed in logarithms, so the levels sum to one.
+//! Either a softmax over the 256 levels of each channel (van den Oord et al. 2016, section 2.2), or a mixture of
+//! discretized logistics (Salimans et al. 2017, equations 1 to 3). In both, green depends on red, and blue on both. Other
+//! than in the latter paper, no probability is clipped or approximated: a bin's mass is computed in logarithms, so the
+//! levels sum to one.
 
 mod mixture;
 #[cfg(test)]
 mod tests;
 
 use mixture::{Mixture, bin_log_probs};
-use paragone_core::{Error, NUM_LEVELS, Result};
+use paragone_core::{NUM_LEVELS, to_levels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Reduction, Tensor};
+use std::borrow::Borrow;
+use tch::{
+    Kind, Reduction, Tensor,
+    nn::{Init, Path},
+};
 
 /// Components of a [`PixelLikelihood::LogisticMixture`], as in Salimans et al. 2017.
 const NUM_MIXTURES: i64 = 10;
@@ -24,7 +29,8 @@ pub enum PixelLikelihood {
     /// `softmax-256` for gray, `logistic-mixture` for colour.
     #[default]
     Auto,
-    /// A probability of its own for each of the 256 levels of a gray pixel.
+    /// A probability of its own for each of the 256 levels of a channel: learns flat colours fast. In colour, tables of
+    /// logits say how later channels depend on earlier ones, the same at every pixel.
     #[serde(rename = "softmax-256")]
     Softmax256,
     /// A mixture of ten discretized logistics; in colour, later channels depend linearly on earlier ones.
@@ -32,50 +38,79 @@ pub enum PixelLikelihood {
 }
 
 /// Turns a network's outputs for a pixel into a distribution over its 8-bit levels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct PixelHead {
     channels: i64,
     form: Form,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Form {
-    Softmax,
-    Mixture { mixtures: i64 },
+    Softmax {
+        /// f32 `[c (c - 1) / 2, 256, 256]` for channel 1 on 0, 2 on 0, 2 on 1, and so on: what a level of the earlier
+        /// channel adds to the logits of the later.
+        couplings: Option<Tensor>,
+    },
+    Mixture {
+        mixtures: i64,
+    },
 }
 
 impl PixelHead {
-    /// The head that `choice` means for images of `channels` channels.
-    ///
-    /// # Errors
-    /// [`Error::InvalidConfig`] with key `likelihood` for `softmax-256` on more than one channel: it would leave the
-    /// channels of a pixel independent of each other.
-    pub fn new(choice: PixelLikelihood, channels: i64) -> Result<PixelHead> {
+    /// The head that `choice` means for images of `channels` channels. Its own parameters, if it has any, are created below
+    /// `path`, and begin at zero.
+    pub fn new<'a>(
+        path: impl Borrow<Path<'a>>,
+        choice: PixelLikelihood,
+        channels: i64,
+    ) -> PixelHead {
         let form = match (choice, channels) {
-            (PixelLikelihood::Auto | PixelLikelihood::Softmax256, 1) => Form::Softmax,
+            (PixelLikelihood::Auto | PixelLikelihood::Softmax256, 1) => {
+                Form::Softmax { couplings: None }
+            }
             (PixelLikelihood::Softmax256, _) => {
-                let rule = format!("must be logistic-mixture for images of {channels} channels");
-                return Err(Error::invalid("likelihood", "softmax-256", rule));
+                let shape = [num_couplings(channels), NUM_LEVELS, NUM_LEVELS];
+                let tables = path.borrow().var("couplings", &shape, Init::Const(0.0));
+                Form::Softmax { couplings: Some(tables) }
             }
             _ => Form::Mixture { mixtures: NUM_MIXTURES },
         };
-        Ok(PixelHead { channels, form })
+        PixelHead { channels, form }
     }
 
-    /// Numbers the network puts out for each pixel: 256, or 30 (gray) and 100 (colour) for a mixture.
+    /// The same head, on the same parameters.
+    pub fn shallow_clone(&self) -> PixelHead {
+        let form = match &self.form {
+            Form::Softmax { couplings } => {
+                Form::Softmax { couplings: couplings.as_ref().map(Tensor::shallow_clone) }
+            }
+            &Form::Mixture { mixtures } => Form::Mixture { mixtures },
+        };
+        PixelHead { channels: self.channels, form }
+    }
+
+    /// Numbers the network puts out for each pixel: 256 a channel, or 30 (gray) and 100 (colour) for a mixture.
     pub fn num_parameters(&self) -> i64 {
         match self.form {
-            Form::Softmax => NUM_LEVELS,
-            Form::Mixture { mixtures } => mixtures * (1 + 2 * self.channels + self.num_couplings()),
+            Form::Softmax { .. } => NUM_LEVELS * self.channels,
+            Form::Mixture { mixtures } => {
+                mixtures * (1 + 2 * self.channels + num_couplings(self.channels))
+            }
         }
     }
 
-    /// Uniform numbers that a pixel is drawn with: one, or for a mixture one for the component and one a channel.
+    /// Uniform numbers that a pixel is drawn with: one a channel, and one more for a mixture's component.
     pub fn num_uniforms(&self) -> i64 {
         match self.form {
-            Form::Softmax => 1,
+            Form::Softmax { .. } => self.channels,
             Form::Mixture { .. } => 1 + self.channels,
         }
+    }
+
+    /// Whether small differences between outputs matter so much that they are to be computed in 32 bits: bf16 resolves
+    /// the means of narrow logistics no better than to a level.
+    pub fn is_precise(&self) -> bool {
+        matches!(self.form, Form::Mixture { .. })
     }
 
     /// Log-probability of each pixel's levels in nats, jointly over its channels.
@@ -84,8 +119,12 @@ impl PixelHead {
     /// the kind of `params`.
     pub fn log_prob(&self, params: &Tensor, levels: &Tensor) -> Tensor {
         let Form::Mixture { mixtures } = self.form else {
-            let target = levels.squeeze_dim(1);
-            return -params.cross_entropy_loss(&target, None::<Tensor>, Reduction::None, -100, 0.0);
+            let of_channel = |channel| {
+                let logits = self.level_logits(params, &levels.narrow(1, 0, channel));
+                let target = levels.select(1, channel);
+                -logits.cross_entropy_loss(&target, None::<Tensor>, Reduction::None, -100, 0.0)
+            };
+            return (1..self.channels).map(of_channel).fold(of_channel(0), |sum, next| sum + next);
         };
         let mixture = Mixture::split(params, mixtures, self.channels);
         let x = normalized(levels, params.kind());
@@ -100,10 +139,10 @@ impl PixelHead {
     /// logits and multiplies the scales of logistics; 1 is the distribution itself. Returns i64 `[n, c, h, w]`.
     pub fn sample(&self, params: &Tensor, uniforms: &Tensor, temperature: f64) -> Tensor {
         let uniforms = uniforms.to_kind(params.kind());
-        let params = self.tempered(params, temperature);
         let Form::Mixture { mixtures } = self.form else {
-            return invert_cdf(&params.softmax(1, None::<Kind>), &uniforms);
+            return self.chain(&uniforms, |earlier| self.level_logits(params, earlier) / temperature);
         };
+        let params = tempered_mixture(params, mixtures, self.channels, temperature);
         let mixture = Mixture::split(&params, mixtures, self.channels);
         let weights = mixture.logits.softmax(1, None::<Kind>);
         let component = invert_cdf(&weights, &uniforms.narrow(1, 0, 1)); // [n, 1, h, w]
@@ -124,27 +163,42 @@ impl PixelHead {
         guidance_scale: f64,
     ) -> Tensor {
         let uniforms = uniforms.to_kind(params.kind());
-        let both = [params, unprompted].map(|p| self.tempered(p, temperature));
-        let mut drawn: Option<Tensor> = None;
-        for channel in 0..self.channels {
-            let [c, u] = both.each_ref().map(|p| self.level_logits(p, drawn.as_ref()));
-            let guided = &u + (c - &u) * guidance_scale;
-            let uniform = uniforms.narrow(1, channel, 1);
-            let level = invert_cdf(&guided.softmax(1, None::<Kind>), &uniform);
-            drawn = Some(match drawn {
-                None => level,
-                Some(before) => Tensor::cat(&[before, level], 1),
-            });
-        }
-        drawn.expect("an image has a channel")
+        let logits = |params: &Tensor, earlier: &Tensor| match self.form {
+            Form::Softmax { .. } => self.level_logits(params, earlier) / temperature,
+            Form::Mixture { mixtures } => {
+                let params = tempered_mixture(params, mixtures, self.channels, temperature);
+                self.level_logits(&params, earlier)
+            }
+        };
+        self.chain(&uniforms, |earlier| {
+            let without = logits(unprompted, earlier);
+            &without + (logits(params, earlier) - &without) * guidance_scale
+        })
     }
 
-    /// The mean in [-1, 1], `[n, c, h, w]` of the kind of `params`. For a mixture, that of its components' centres, each
-    /// clamped to [-1, 1] as levels are.
+    /// Draws one channel after the other: `logits` of the next one, `[n, 256, h, w]`, given the levels of the earlier.
+    fn chain(&self, uniforms: &Tensor, logits: impl Fn(&Tensor) -> Tensor) -> Tensor {
+        let [n, _, h, w] = uniforms.size()[..] else { panic!("uniforms are [n, u, h, w]") };
+        let none = Tensor::zeros([n, 0, h, w], (Kind::Int64, uniforms.device()));
+        (0..self.channels).fold(none, |earlier, channel| {
+            let probs = logits(&earlier).softmax(1, None::<Kind>);
+            let level = invert_cdf(&probs, &uniforms.narrow(1, channel, 1));
+            Tensor::cat(&[earlier, level], 1)
+        })
+    }
+
+    /// The mean in [-1, 1], `[n, c, h, w]` of the kind of `params`. For a softmax in colour, that of a later channel is
+    /// the one given the earlier channels' means, rounded; for a mixture, that of its components' centres, each clamped
+    /// to [-1, 1] as levels are.
     pub fn mean(&self, params: &Tensor) -> Tensor {
         let Form::Mixture { mixtures } = self.form else {
-            let probs = params.softmax(1, None::<Kind>);
-            return (probs * level_grid(params)).sum_dim_intlist(1, true, None::<Kind>);
+            let [n, _, h, w] = params.size()[..] else { panic!("params are [n, p, h, w]") };
+            let none = Tensor::zeros([n, 0, h, w], (params.kind(), params.device()));
+            return (0..self.channels).fold(none, |means, _| {
+                let probs = self.level_logits(params, &to_levels(&means)).softmax(1, None::<Kind>);
+                let mean = (probs * level_grid(params)).sum_dim_intlist(1, true, None::<Kind>);
+                Tensor::cat(&[means, mean], 1)
+            });
         };
         let mixture = Mixture::split(params, mixtures, self.channels);
         let weights = mixture.logits.softmax(1, None::<Kind>).unsqueeze(2);
@@ -152,51 +206,55 @@ impl PixelHead {
         (weights * centres).sum_dim_intlist(1, false, None::<Kind>)
     }
 
-    /// Unnormalized log-probabilities `[n, 256, h, w]` of the next channel's levels, given those of the earlier channels.
-    fn level_logits(&self, params: &Tensor, earlier: Option<&Tensor>) -> Tensor {
-        let Form::Mixture { mixtures } = self.form else {
-            return params.shallow_clone();
-        };
-        let mixture = Mixture::split(params, mixtures, self.channels);
-        let [n, _, h, w] = params.size()[..] else { panic!("params are [n, p, h, w]") };
-        let num_earlier = earlier.map_or(0, |levels| levels.size()[1]);
-        let mut logits = mixture.logits.log_softmax(1, None::<Kind>);
-        let x = match earlier {
-            None => Tensor::zeros([n, 0, h, w], (params.kind(), params.device())),
-            Some(levels) => {
-                let x = normalized(levels, params.kind());
-                let known = mixture.first_channels(num_earlier);
-                let bins = known.bin_log_probs(&known.means_given(&x), &x, levels);
-                logits += bins.sum_dim_intlist(2, false, None::<Kind>);
-                x
+    /// Unnormalized log-probabilities `[n, 256, h, w]` of the next channel's levels, given those of the earlier channels,
+    /// i64 `[n, earlier, h, w]`.
+    fn level_logits(&self, params: &Tensor, earlier: &Tensor) -> Tensor {
+        let [n, channel, h, w] = earlier.size()[..] else { panic!("levels are [n, c, h, w]") };
+        let mixtures = match &self.form {
+            Form::Mixture { mixtures } => *mixtures,
+            Form::Softmax { couplings } => {
+                let own = params.narrow(1, channel * NUM_LEVELS, NUM_LEVELS);
+                let tables = couplings.iter().flat_map(|all| {
+                    (0..channel).map(move |i| (i, all.get(num_couplings(channel) + i)))
+                });
+                return tables.fold(own, |logits, (i, table)| {
+                    let added = table.index_select(0, &earlier.select(1, i).flatten(0, -1));
+                    logits + added.view([n, h, w, NUM_LEVELS]).permute([0, 3, 1, 2]).to_kind(params.kind())
+                });
             }
         };
+        let mixture = Mixture::split(params, mixtures, self.channels);
+        let x = normalized(earlier, params.kind());
+        let known = mixture.first_channels(channel);
+        let bins = known.bin_log_probs(&known.means_given(&x), &x, earlier);
+        let logits = mixture.logits.log_softmax(1, None::<Kind>)
+            + bins.sum_dim_intlist(2, false, None::<Kind>);
         // The 256 levels take the place of the channel axis.
-        let mean = mixture.mean_of(num_earlier, &x.unsqueeze(1)).unsqueeze(2);
-        let log_scale = mixture.log_scales.narrow(2, num_earlier, 1);
+        let mean = mixture.mean_of(channel, &x.unsqueeze(1)).unsqueeze(2);
+        let log_scale = mixture.log_scales.narrow(2, channel, 1);
         let levels = Tensor::arange(NUM_LEVELS, (Kind::Int64, params.device()));
         let levels = levels.view([1, NUM_LEVELS, 1, 1]);
         let bins = bin_log_probs(&mean, &log_scale, &normalized(&levels, params.kind()), &levels);
         (bins + logits.unsqueeze(2)).logsumexp(1, false)
     }
+}
 
-    /// Parameters of a narrower or wider distribution.
-    fn tempered(&self, params: &Tensor, temperature: f64) -> Tensor {
-        if temperature == 1.0 {
-            return params.shallow_clone();
-        }
-        let Form::Mixture { mixtures } = self.form else { return params / temperature };
-        let scales = mixtures * self.channels;
-        let sizes = [mixtures, scales, scales, mixtures * self.num_couplings()];
-        let parts = params.split_with_sizes(sizes, 1);
-        let log_scales = &parts[2] + temperature.ln();
-        Tensor::cat(&[&(&parts[0] / temperature), &parts[1], &log_scales, &parts[3]], 1)
-    }
+/// Pairs of the first `channels` channels, of each of which the later depends on the earlier; also the place of the first
+/// pair whose later channel is number `channels`.
+fn num_couplings(channels: i64) -> i64 {
+    channels * (channels - 1) / 2
+}
 
-    /// Pairs of channels of which the later depends on the earlier.
-    fn num_couplings(&self) -> i64 {
-        self.channels * (self.channels - 1) / 2
+/// Parameters of a narrower or wider mixture.
+fn tempered_mixture(params: &Tensor, mixtures: i64, channels: i64, temperature: f64) -> Tensor {
+    if temperature == 1.0 {
+        return params.shallow_clone();
     }
+    let scales = mixtures * channels;
+    let sizes = [mixtures, scales, scales, mixtures * num_couplings(channels)];
+    let parts = params.split_with_sizes(sizes, 1);
+    let log_scales = &parts[2] + temperature.ln();
+    Tensor::cat(&[&(&parts[0] / temperature), &parts[1], &log_scales, &parts[3]], 1)
 }
 
 /// Levels as numbers of `kind` in [-1, 1].

@@ -1,5 +1,5 @@
 use paragone_core::{DataSpec, Error, Result};
-use paragone_nn::pixel::{PixelHead, PixelLikelihood};
+use paragone_nn::pixel::PixelLikelihood;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,7 @@ pub(crate) struct Level {
 }
 
 impl VaeConfig {
-    /// Checks every value; [`VaeConfig::levels`] and [`VaeConfig::pixel_head`] then succeed.
+    /// Checks every value; [`VaeConfig::levels`] then succeeds.
     pub(crate) fn validate(&self, data: &DataSpec) -> Result<()> {
         let at_least = |key: &str, value: i64, least: i64| {
             if value < least {
@@ -107,13 +107,7 @@ impl VaeConfig {
             ));
         }
         self.levels(data)?;
-        self.pixel_head(data)?;
         Ok(())
-    }
-
-    /// The distribution of pixels that `likelihood` means for this data.
-    pub(crate) fn pixel_head(&self, data: &DataSpec) -> Result<PixelHead> {
-        PixelHead::new(self.likelihood, data.shape.channels)
     }
 
     /// The ladder's levels from the top down; the first has at least one group.

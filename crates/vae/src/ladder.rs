@@ -4,8 +4,8 @@ use crate::{
     group::Group,
     layers::{ResBlock, depth_to_space, space_to_depth},
 };
-use paragone_core::{Conditions, DataSpec, NUM_LEVELS, Result};
-use paragone_nn::{ConditionEmbedding, conv, linear};
+use paragone_core::{Conditions, DataSpec, Result};
+use paragone_nn::{ConditionEmbedding, conv, linear, pixel::PixelHead};
 use tch::{
     Kind, Tensor,
     nn::{self, Path},
@@ -71,8 +71,13 @@ pub(crate) struct Choice {
 }
 
 impl Ladder {
-    /// Creates the parameters. `config` has been validated.
-    pub(crate) fn new(path: &Path, config: &VaeConfig, data: &DataSpec) -> Result<Self> {
+    /// Creates the parameters of a ladder that ends in those of `pixels`. `config` has been validated.
+    pub(crate) fn new(
+        path: &Path,
+        config: &VaeConfig,
+        data: &DataSpec,
+        pixels: &PixelHead,
+    ) -> Result<Self> {
         let specs = config.levels(data)?;
         let patch = (config.patch_size, config.patch_size);
         let num_branches: i64 = specs.iter().map(|l| l.groups.len().max(1) as i64).sum();
@@ -82,11 +87,10 @@ impl Ladder {
         let finest = specs.last().expect("a ladder has a level").channels;
         let stem_inputs = data.shape.channels * config.patch_size * config.patch_size;
         let stem = conv(path / "stem", stem_inputs, finest, 3);
-        let pixels = config.pixel_head(data)?;
         let head = Head {
             expand: conv(path / "head" / "expand", finest, HEAD_WIDTH * patch.0 * patch.1, 1),
             out: conv(path / "head" / "out", HEAD_WIDTH, pixels.num_parameters(), 1),
-            precise: pixels.num_parameters() < NUM_LEVELS,
+            precise: pixels.is_precise(),
         };
         let condition = ConditionEmbedding::new(path / "condition", data, config.condition_dim);
         let mut levels: Vec<LadderLevel> = Vec::new();

@@ -1,6 +1,6 @@
 use crate::{config::VaeConfig, gaussian::sum_per_image, ladder::Ladder};
 use paragone_core::{
-    Batch, DataSpec, Fact, Generator, Latents, Likelihood, Loss, NUM_LEVELS, Offer, OnStep,
+    Batch, DataSpec, Fact, Generator, Latents, Likelihood, Loss, Offer, OnStep,
     OptimizerConfig, Phase, Result, SampleRequest, StepContext, to_levels,
 };
 use paragone_nn::pixel::PixelHead;
@@ -51,11 +51,12 @@ impl Model {
     /// Creates the parameters below `vars / "net"`. `config` has been validated.
     pub(crate) fn new(config: &VaeConfig, data: &DataSpec, vars: &Path) -> Result<Self> {
         let path = vars / "net";
-        let ladder = Ladder::new(&path, config, data)?;
+        let head = PixelHead::new(&path / "pixel", config.likelihood, data.shape.channels);
+        let ladder = Ladder::new(&path, config, data, &head)?;
         Ok(Self {
             config: config.clone(),
             data: data.clone(),
-            head: config.pixel_head(data)?,
+            head,
             latent_shapes: ladder.latent_shapes(),
             ladder,
             rate: path.zeros_no_train("rate", &[]),
@@ -91,10 +92,9 @@ impl Model {
 
 impl Generator for Model {
     fn phases(&self) -> Vec<Phase> {
-        let softmax = self.head.num_parameters() == NUM_LEVELS;
         let optimizer = OptimizerConfig {
             // A logistic component narrows only as far as its mean keeps still.
-            lr: if softmax { 2e-3 } else { 1e-3 },
+            lr: if self.head.is_precise() { 1e-3 } else { 2e-3 },
             betas: [0.9, 0.95],
             weight_decay: 0.01,
             clip: Some(1.0),

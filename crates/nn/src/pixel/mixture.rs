@@ -1,6 +1,6 @@
 //! A mixture of discretized logistics over the channels of a pixel. Salimans et al. 2017, section 2.
 
-use super::normalized;
+use super::{normalized, num_couplings};
 use paragone_core::{NUM_LEVELS, to_levels};
 use tch::{Kind, Tensor};
 
@@ -24,14 +24,14 @@ impl Mixture {
     /// Reads the network's outputs, `[n, p, h, w]`.
     pub(super) fn split(params: &Tensor, k: i64, c: i64) -> Mixture {
         let [n, _, h, w] = params.size()[..] else { panic!("params are [n, p, h, w]") };
-        let parts = params.split_with_sizes([k, k * c, k * c, k * c * (c - 1) / 2], 1);
+        let parts = params.split_with_sizes([k, k * c, k * c, k * num_couplings(c)], 1);
         let per_component = |t: &Tensor, size: i64| t.reshape([n, k, size, h, w]);
         let [low, high] = LOG_SCALE_RANGE;
         Mixture {
             logits: parts[0].shallow_clone(),
             means: per_component(&parts[1], c),
             log_scales: per_component(&parts[2], c).clamp(low, high),
-            couplings: per_component(&parts[3], c * (c - 1) / 2).tanh(),
+            couplings: per_component(&parts[3], num_couplings(c)).tanh(),
         }
     }
 
@@ -45,7 +45,7 @@ impl Mixture {
             logits: self.logits.shallow_clone(),
             means: self.means.narrow(2, 0, c),
             log_scales: self.log_scales.narrow(2, 0, c),
-            couplings: self.couplings.narrow(2, 0, c * (c - 1) / 2),
+            couplings: self.couplings.narrow(2, 0, num_couplings(c)),
         }
     }
 
@@ -70,14 +70,14 @@ impl Mixture {
         if channel == 0 {
             return mean;
         }
-        let couplings = self.couplings.narrow(2, channel * (channel - 1) / 2, channel);
+        let couplings = self.couplings.narrow(2, num_couplings(channel), channel);
         let shift = couplings * x.narrow(2, 0, channel);
         mean + shift.sum_dim_intlist(2, false, None::<Kind>)
     }
 
     /// Means of all channels, `[n, k, c, h, w]`, given the pixel's own values `x` in [-1, 1], `[n, c, h, w]`.
     pub(super) fn means_given(&self, x: &Tensor) -> Tensor {
-        if self.channels() == 1 {
+        if self.channels() <= 1 {
             return self.means.shallow_clone();
         }
         let x = x.unsqueeze(1);
