@@ -75,6 +75,36 @@ fn a_change_of_eval_scores_anew_and_trains_nothing() {
     assert_ne!(&fs::read(out.join("comparison/results.json")).unwrap(), old);
 }
 
+/// Other scores of the same samples: they are not drawn again.
+#[test]
+fn samples_are_drawn_once() {
+    let out = copy_of_finished("redrawn");
+    let before = snapshot(&out);
+    run(&finished_experiment(), &out, &["--set", "eval.density_coverage_k=4"]).expect(0);
+    let after = snapshot(&out);
+    let is_drawn =
+        |path: &&std::path::PathBuf| path.to_string_lossy().contains("scored-seed-0.safetensors");
+    let drawn: Vec<_> = before.keys().filter(is_drawn).collect();
+    assert_eq!(drawn.len(), families().len());
+    assert!(drawn.iter().all(|path| before[*path] == after[*path]), "drawn again");
+    run(&finished_experiment(), &out, &["--set", "eval.batch_size=5"]).expect(0);
+    let again = snapshot(&out);
+    assert!(drawn.iter().all(|path| after[*path].0 != again[*path].0), "not drawn again");
+}
+
+/// The file is the same, the images are not.
+#[test]
+fn a_run_on_other_images_is_refused() {
+    let out = copy_of_finished("other-images");
+    let manifest = out.join("manifest.json");
+    let mut changed = json(&manifest);
+    changed["data_hash"] = "0".repeat(64).into();
+    fs::write(&manifest, changed.to_string()).expect("a manifest");
+    let before = snapshot(&out);
+    run(&finished_experiment(), &out, &[]).expect(2).says(&["no longer", "--fresh"]);
+    assert_eq!(before, snapshot(&out));
+}
+
 #[test]
 fn new_models_are_added_and_missing_ones_refused() {
     let dir = scratch("added");

@@ -72,7 +72,11 @@ fn a_wrong_experiment_is_refused_with_its_place() {
     let dir = scratch("wrong");
     let family = families()[0];
     let unknown = format!("models.{family}.no_such_key");
-    let cases: [(Changes, &[&str]); 6] = [
+    let phase = format!("models.{family}.train.phases.no_such_phase.lr");
+    let cases: [(Changes, &[&str]); 9] = [
+        (&[(&phase, "0.1")], &["experiment.yaml:", "no_such_phase"]),
+        (&[("eval.density_coverage_k", "24")], &["experiment.yaml:", "density_coverage_k"]),
+        (&[("eval.reference", "[validation]")], &["experiment.yaml:", "data.validation"]),
         (&[("train.batch_sise", "8")], &["experiment.yaml:", "batch_sise", "batch_size"]),
         (&[(&unknown, "1")], &["experiment.yaml:", "no_such_key"]),
         (&[("data.dataset", "shaped")], &["experiment.yaml:", "shaped", "shapes"]),

@@ -138,7 +138,7 @@ fn a_second_command_on_the_same_run_is_refused() {
     for more in [&[][..], &["--fresh"]] {
         let second =
             Running::start(&experiment, &out, more).wait(Duration::from_secs(60)).expect(2);
-        second.says(&["another process is training", &out.display().to_string()]);
+        second.says(&["another process is at work in", &out.display().to_string()]);
         assert!(!out.join(next).join("plan.json").exists(), "{more:?} began the next model");
         let lines = logged(&model);
         wait_for("training goes on", LIMIT, || logged(&model) > lines + 2);

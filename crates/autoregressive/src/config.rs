@@ -1,5 +1,5 @@
 use crate::layer::Gate;
-use paragone_core::{DataSpec, Error, Result};
+use paragone_core::{Error, Result};
 use paragone_nn::pixel::PixelLikelihood;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoregressiveConfig {
-    /// Distribution of a pixel: `softmax-256` (gray only), `logistic-mixture`, or `auto`: the first for gray images, the
-    /// second for colour.
+    /// Distribution of an 8-bit pixel given those before it.
     pub likelihood: PixelLikelihood,
     /// Feature maps of each of the two stacks.
     pub num_channels: i64,

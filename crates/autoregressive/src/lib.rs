@@ -5,8 +5,8 @@
 //! Where we deviate: the tanh is left out by default (Dauphin et al. 2017), the first layer sees waves of a pixel's value
 //! beside the value (Tancik et al. 2020), and a learned table of positions is added to it: all three make it learn faster.
 //! The vertical stack has residual connections too, and the condition's part of the gates begins at zero. All channels of
-//! a pixel share one place in the order; colour gets its dependence between them from a mixture of logistics (Salimans et
-//! al. 2017; see [`paragone_nn::pixel`]). Sampling caches every layer's features, so an image costs about as much
+//! a pixel share one place in the order; colour gets its dependence between them from the pixel's distribution (see
+//! [`paragone_nn::pixel`]). Sampling caches every layer's features, so an image costs about as much
 //! arithmetic as one pass of the network.
 
 mod config;

@@ -7,7 +7,7 @@ mod cache;
 use crate::network::Network;
 pub(crate) use cache::FeatureCache;
 use paragone_core::{
-    DataSpec, ImageShape, Noise, OnStep, Progress, Result, SampleRequest, from_levels,
+    DataSpec, Error, ImageShape, Noise, OnStep, Progress, Result, SampleRequest, from_levels,
 };
 use paragone_nn::pixel::PixelHead;
 use std::{ops::ControlFlow, sync::mpsc, thread};
@@ -26,6 +26,10 @@ pub(crate) fn sample(
     request: &SampleRequest,
     on_step: &mut dyn OnStep,
 ) -> Result<Tensor> {
+    request.check()?;
+    if request.temperature == 0.0 {
+        return Err(Error::Unsupported("temperature is 0, but must be above it".to_owned()));
+    }
     let (n, shape, device) = (request.noise.len(), data.shape, network.device());
     let image = Tensor::zeros(shape.batch(n), (Kind::Float, device));
     let threads = SerialOperations::begin();

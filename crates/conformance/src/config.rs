@@ -2,9 +2,10 @@
 
 use crate::{Check, Coded, Subject, check::checks};
 use anyhow::{Context, Result, bail, ensure};
-use paragone::families::Model;
+use paragone::{config::Experiment, families::Model};
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
+use std::slice;
 
 /// The checks of this subject.
 pub const CHECKS: &[Check] = checks![
@@ -68,7 +69,7 @@ fn an_empty_section_is_the_default(subject: &Subject) -> Result<()> {
     Ok(())
 }
 
-/// At every level of the section.
+/// At every level of the section, with the line of the experiment file.
 fn unknown_keys_are_refused_by_name(subject: &Subject) -> Result<()> {
     const UNKNOWN: &str = "no_such_key";
     let section = (subject.entry.default)().to_value();
@@ -80,11 +81,26 @@ fn unknown_keys_are_refused_by_name(subject: &Subject) -> Result<()> {
         let mut changed = section.clone();
         let mapping = at_mut(&mut changed, &level).as_mapping_mut().context("a mapping")?;
         mapping.insert(UNKNOWN.into(), 1.into());
-        match (subject.entry.parse)(changed) {
+        let section = changed.as_mapping_mut().context("a mapping")?;
+        section.insert("family".into(), subject.entry.name.into());
+        let models = Mapping::from_iter([("a".into(), changed)]);
+        let data = Mapping::from_iter([("dataset".into(), "shapes".into())]);
+        let experiment: Mapping = [
+            ("name".into(), "wrong".into()),
+            ("data".into(), Value::Mapping(data)),
+            ("models".into(), Value::Mapping(models)),
+        ]
+        .into_iter()
+        .collect();
+        let text = serde_yaml::to_string(&experiment)?;
+        let line = text.lines().position(|line| line.contains(UNKNOWN)).context("a line")? + 1;
+        match Experiment::parse_with(slice::from_ref(subject.entry), "wrong.yaml", &text, &[]) {
             Ok(_) => bail!("{UNKNOWN} in [{}] is accepted", level.join(".")),
             Err(error) => {
                 let error = error.to_string();
                 ensure!(error.contains(UNKNOWN), "{error:?} does not name {UNKNOWN}");
+                let place = format!("wrong.yaml:{line}:");
+                ensure!(error.contains(&place), "{error:?} does not name {place}");
             }
         }
     }

@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 pub const CHECKS: &[Check] = checks![
     guidance_moves_towards_the_condition_or_is_refused,
     a_low_temperature_narrows_or_is_refused,
+    knobs_beyond_their_range_are_refused,
 ];
 
 /// Pushed towards the condition, images still show what was asked for, and are others.
@@ -57,6 +58,19 @@ fn a_low_temperature_narrows_or_is_refused(subject: &Subject) -> Result<()> {
     };
     let (narrow, plain) = (spread(&narrow), spread(&plain));
     ensure!(narrow < plain, "variance over seeds {narrow} at temperature 0.2, {plain} at 1");
+    Ok(())
+}
+
+/// Rather than answered with images that look like any others.
+fn knobs_beyond_their_range_are_refused(subject: &Subject) -> Result<()> {
+    let Learner { coded, .. } = subject.learner()?;
+    let conditions = coded.conditions(&[1; SEEDS.len()]);
+    for (guidance_scale, temperature) in
+        [(1.0, -0.5), (1.0, f64::NAN), (1.0, f64::INFINITY), (f64::NAN, 1.0), (f64::INFINITY, 1.0)]
+    {
+        let drawn = draw(subject, &conditions, guidance_scale, temperature)?;
+        ensure!(drawn.is_none(), "images at guidance {guidance_scale}, temperature {temperature}");
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A check is a function of a [`Subject`], a family in its `tiny()` configuration; each module holds those of one subject
 //! and lists them in `CHECKS`. The integration tests run each list over all families and report every failure with the
-//! names of family and check. `tests/flaws.rs` runs them on a family with deliberate flaws, so that each is known to fail
+//! names of family and check. `tests/flaws/main.rs` runs them on a family with deliberate flaws, so that each is known to fail
 //! when it should.
 
 mod check;

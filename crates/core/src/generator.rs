@@ -197,6 +197,33 @@ impl<'a> SampleRequest<'a> {
     pub fn new(conditions: &'a Conditions, noise: &'a Noise) -> Self {
         Self { conditions, noise, guidance_scale: 1.0, temperature: 1.0 }
     }
+
+    /// Checks what every family asks of a request.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a temperature below 0, and for a temperature or guidance scale that is no finite number.
+    ///
+    /// # Panics
+    /// Unless there are as many seeds as rows of conditions.
+    pub fn check(&self) -> Result<()> {
+        assert_eq!(
+            self.conditions.len(),
+            self.noise.len(),
+            "one seed and one row of conditions an image"
+        );
+        let &Self { guidance_scale, temperature, .. } = self;
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            return Err(Error::Unsupported(format!(
+                "temperature is {temperature}, but must be from 0 on"
+            )));
+        }
+        if !guidance_scale.is_finite() {
+            return Err(Error::Unsupported(format!(
+                "guidance_scale is {guidance_scale}, but must be a number"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// How far a sampler has come.

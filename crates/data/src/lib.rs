@@ -18,7 +18,7 @@ mod spec;
 mod testing;
 
 pub use config::{Condition, DataConfig, Scenes};
-pub use dataset::{Dataset, ImageSet, Split, data_spec};
+pub use dataset::{Dataset, ImageSet, Split, data_spec, hex};
 pub use error::DataError;
 pub use fetch::fetch;
 pub use image_file::read_image;

@@ -96,6 +96,11 @@ pub fn spec(name: &str) -> Result<DatasetSpec, DataError> {
 }
 
 impl DatasetSpec {
+    /// Whether a folder has all files, whole or not.
+    pub fn is_in(&self, folder: &Path) -> bool {
+        (0..self.files.len()).all(|index| self.locate(folder, index).is_ok())
+    }
+
     /// The path of the `index`-th file in a folder, plain or gzipped.
     ///
     /// # Errors

@@ -218,6 +218,10 @@ impl DiffusionConfig {
         rule(is_beta(*beta_start), "schedule.beta_start", beta_start, "must be between 0 and 1")?;
         rule(is_beta(*beta_end), "schedule.beta_end", beta_end, "must be between 0 and 1")?;
         rule(*offset > 0.0 && *offset < 1.0, "schedule.offset", offset, "must be between 0 and 1")?;
+        let left = self.noise_schedule().alpha_cumprod(*num_timesteps);
+        let most =
+            "is so steep that nothing can be computed at its end: ᾱ_T must be at least 1e-12";
+        rule(left >= 1e-12, "schedule", &format_args!("one with ᾱ_T = {left:e}"), most)?;
         self.validate_sampler(sampler, rule)?;
         self.network.validate(data)
     }
@@ -230,7 +234,8 @@ impl DiffusionConfig {
         let steps = sampler.num_steps(self.num_timesteps);
         rule(steps >= 1, "sampler.steps", &steps, "must be at least 1")?;
         rule((2..=3).contains(&sampler.order), "sampler.order", &sampler.order, "must be 2 or 3")?;
-        rule(sampler.rho >= 1.0, "sampler.rho", &sampler.rho, "must be at least 1")?;
+        let is_power = sampler.rho >= 1.0 && sampler.rho.is_finite();
+        rule(is_power, "sampler.rho", &sampler.rho, "must be at least 1")?;
         if sampler.resolved_spacing() == Spacing::Timesteps {
             let most = format!(
                 "must be at most num_timesteps ({}), of which the steps are chosen",

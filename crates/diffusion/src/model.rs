@@ -10,9 +10,9 @@ use crate::{
     unet::UNet,
 };
 use paragone_core::{
-    Batch, Conditions, DataSpec, Fact, Generator, Likelihood, LikelihoodKind, LikelihoodMethod,
-    Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase, Progress, Result, SampleRequest,
-    StepContext, bits_per_dim,
+    Batch, Conditions, DataSpec, Error, Fact, Generator, Likelihood, LikelihoodKind,
+    LikelihoodMethod, Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase, Progress,
+    Result, SampleRequest, StepContext, bits_per_dim,
 };
 use tch::{Device, Kind, Tensor, nn};
 
@@ -150,8 +150,8 @@ impl Generator for DiffusionModel {
     ///
     /// Guidance is D_u + w (D_c − D_u), two network calls (Ho & Salimans 2022).
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        request.check()?;
         let &SampleRequest { conditions, noise, guidance_scale, temperature } = request;
-        assert_eq!(noise.len(), conditions.len(), "one seed and one row of conditions an image");
         let unprompted = (guidance_scale != 1.0).then(|| conditions.unprompted(&self.data));
         let (sigmas, shape) = (self.sigmas(), self.data.shape.dims());
         let heun = self.config.sampler.name == SamplerName::Heun;
@@ -251,6 +251,9 @@ impl Likelihood for DiffusionModel {
         noise: &Noise,
         on_step: &mut dyn OnStep,
     ) -> Result<Tensor> {
+        if !self.methods().contains(method) {
+            return Err(Error::Unsupported(format!("no likelihood by {}", method.name)));
+        }
         let bound = VariationalBound {
             schedule: &self.schedule,
             mean: self.data.mean,

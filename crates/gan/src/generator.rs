@@ -74,7 +74,13 @@ impl GeneratorNet {
         }
     }
 
-    /// Images f32 `[n, c, h, w]` in [-1, 1].
+    /// Images f32 `[n, c, h, w]` in [-1, 1], as they are shown.
+    pub fn images(&self, draw: &Draw, conditions: &Conditions) -> Tensor {
+        self.forward(draw, conditions).clamp(-1.0, 1.0)
+    }
+
+    /// Images f32 `[n, c, h, w]` as the discriminator sees them: bounded by nothing but its verdict. A tanh would have to be
+    /// driven far into saturation by a black background, and no gradient leads back from there.
     pub fn forward(&self, draw: &Draw, conditions: &Conditions) -> Tensor {
         let condition = self.condition.forward(conditions).to_kind(draw.z.kind());
         let inputs = Tensor::cat(&[&draw.z, &condition], 1); // [n, 2 latent_dim]
@@ -93,7 +99,7 @@ impl GeneratorNet {
             }
         }
         let image = leaky_relu(&x).apply(&self.image).pixel_shuffle(self.patch);
-        image.to_kind(draw.z.kind()).tanh()
+        image.to_kind(draw.z.kind())
     }
 
     /// Chance from libtorch's global generator, for training.

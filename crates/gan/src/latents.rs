@@ -26,11 +26,11 @@ impl Latents for Model {
     ///
     /// Every image keeps the best latent its search passed, so more steps are never worse.
     fn encode(&self, batch: &Batch, noise: &Noise, on_step: &mut dyn OnStep) -> Result<Tensor> {
-        let calls = STARTS + self.config.inversion_steps;
+        let calls = STARTS + self.config.inversion_steps + 1;
         let mut call = 0;
         let mut report = |z: &Tensor| {
             call += 1;
-            let images = || tch::no_grad(|| self.mean_image(z, batch));
+            let images = || tch::no_grad(|| self.mean_image(z, batch).clamp(-1.0, 1.0));
             on_step.step(Progress { call, calls, images: &images })
         };
         let mut best: Option<Best> = None;
@@ -58,19 +58,21 @@ impl Latents for Model {
             report(&best.z)?;
         }
         let energy = tch::no_grad(|| self.energy(&search.z, batch));
-        Ok(Best::or(Some(best), search.z, energy).z)
+        let best = Best::or(Some(best), search.z, energy);
+        report(&best.z)?;
+        Ok(best.z)
     }
 
     fn decode(&self, z: &Tensor, request: &SampleRequest) -> Result<Tensor> {
         refuse_guidance(request)?;
         let pixels = self.generator.pixels_from(request.noise, request.temperature);
         let draw = Draw { z: z.shallow_clone(), pixels };
-        Ok(self.generator.forward(&draw, request.conditions))
+        Ok(self.generator.images(&draw, request.conditions))
     }
 }
 
 impl Model {
-    /// What z shows without pixel noise.
+    /// What z shows without pixel noise, f32 `[n, c, h, w]`, not clamped: the search needs its gradient.
     fn mean_image(&self, z: &Tensor, batch: &Batch) -> Tensor {
         let draw = Draw { z: z.shallow_clone(), pixels: Vec::new() };
         self.generator.forward(&draw, &batch.conditions)

@@ -7,7 +7,8 @@
 //!
 //! Where we deviate from R3GAN: dense 3×3 convolutions instead of 1×1, grouped 3×3, 1×1 (faster on a CPU); penalties
 //! every few steps, scaled up (lazy regularization, Karras et al. 2020); the latent also modulates every block and noise
-//! enters at every pixel (StyleGAN, Karras et al. 2019); γ falls over training and β₂ does not rise.
+//! enters at every pixel (StyleGAN, Karras et al. 2019); γ falls geometrically over the
+//! whole budget, not by a cosine over its beginning, and β₂ does not rise.
 
 mod augment;
 mod blocks;

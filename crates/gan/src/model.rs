@@ -124,11 +124,12 @@ impl Model {
 impl Generator for Model {
     fn phases(&self) -> Vec<Phase> {
         let optimizer = OptimizerConfig {
-            lr: 1e-3,
+            lr: 5e-4,
             // Huang et al. 2024: no momentum, which chases the other network's last move.
             betas: [0.0, 0.99],
             weight_decay: 0.0,
-            clip: None,
+            // Norms are below 5 but for rare explosions, which without momentum are whole steps.
+            clip: Some(10.0),
             skip_above: None,
             warmup: 0.02,
             schedule: Schedule::Cosine,
@@ -165,9 +166,10 @@ impl Generator for Model {
     /// One network call. `temperature` scales the latent and the pixel noise: below 1 the images are more typical and
     /// less diverse, as under truncation, without truncation's cut.
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        request.check()?;
         refuse_guidance(request)?;
         let draw = self.generator.draw_from(request.noise, request.temperature);
-        let images = self.generator.forward(&draw, request.conditions);
+        let images = self.generator.images(&draw, request.conditions);
         on_step.step(Progress { call: 1, calls: 1, images: &|| images.shallow_clone() })?;
         Ok(images)
     }

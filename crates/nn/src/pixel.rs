@@ -120,7 +120,7 @@ impl PixelHead {
     pub fn log_prob(&self, params: &Tensor, levels: &Tensor) -> Tensor {
         let Form::Mixture { mixtures } = self.form else {
             let of_channel = |channel| {
-                let logits = self.level_logits(params, &levels.narrow(1, 0, channel));
+                let logits = self.level_logits(params, &levels.narrow(1, 0, channel), 1.0);
                 let target = levels.select(1, channel);
                 -logits.cross_entropy_loss(&target, None::<Tensor>, Reduction::None, -100, 0.0)
             };
@@ -140,10 +140,10 @@ impl PixelHead {
     pub fn sample(&self, params: &Tensor, uniforms: &Tensor, temperature: f64) -> Tensor {
         let uniforms = uniforms.to_kind(params.kind());
         let Form::Mixture { mixtures } = self.form else {
-            return self.chain(&uniforms, |earlier| self.level_logits(params, earlier) / temperature);
+            return self
+                .chain(&uniforms, |earlier| self.level_logits(params, earlier, temperature));
         };
-        let params = tempered_mixture(params, mixtures, self.channels, temperature);
-        let mixture = Mixture::split(&params, mixtures, self.channels);
+        let mixture = Mixture::split(params, mixtures, self.channels).tempered(temperature);
         let weights = mixture.logits.softmax(1, None::<Kind>);
         let component = invert_cdf(&weights, &uniforms.narrow(1, 0, 1)); // [n, 1, h, w]
         mixture.only(&component).draw(&uniforms.narrow(1, 1, self.channels))
@@ -163,17 +163,17 @@ impl PixelHead {
         guidance_scale: f64,
     ) -> Tensor {
         let uniforms = uniforms.to_kind(params.kind());
-        let logits = |params: &Tensor, earlier: &Tensor| match self.form {
-            Form::Softmax { .. } => self.level_logits(params, earlier) / temperature,
-            Form::Mixture { mixtures } => {
-                let params = tempered_mixture(params, mixtures, self.channels, temperature);
-                self.level_logits(&params, earlier)
-            }
+        // Image by image: of a mixture, the levels' probabilities under each component take 256 times an image's memory.
+        let one = |i: i64| {
+            let [params, unprompted, uniforms] =
+                [params, unprompted, &uniforms].map(|t| t.narrow(0, i, 1));
+            self.chain(&uniforms, |earlier| {
+                let [with, without] = [&params, &unprompted]
+                    .map(|params| self.level_logits(params, earlier, temperature));
+                &without + (with - &without) * guidance_scale
+            })
         };
-        self.chain(&uniforms, |earlier| {
-            let without = logits(unprompted, earlier);
-            &without + (logits(params, earlier) - &without) * guidance_scale
-        })
+        Tensor::cat(&(0..params.size()[0]).map(one).collect::<Vec<_>>(), 0)
     }
 
     /// Draws one channel after the other: `logits` of the next one, `[n, 256, h, w]`, given the levels of the earlier.
@@ -195,7 +195,8 @@ impl PixelHead {
             let [n, _, h, w] = params.size()[..] else { panic!("params are [n, p, h, w]") };
             let none = Tensor::zeros([n, 0, h, w], (params.kind(), params.device()));
             return (0..self.channels).fold(none, |means, _| {
-                let probs = self.level_logits(params, &to_levels(&means)).softmax(1, None::<Kind>);
+                let probs =
+                    self.level_logits(params, &to_levels(&means), 1.0).softmax(1, None::<Kind>);
                 let mean = (probs * level_grid(params)).sum_dim_intlist(1, true, None::<Kind>);
                 Tensor::cat(&[means, mean], 1)
             });
@@ -207,8 +208,8 @@ impl PixelHead {
     }
 
     /// Unnormalized log-probabilities `[n, 256, h, w]` of the next channel's levels, given those of the earlier channels,
-    /// i64 `[n, earlier, h, w]`.
-    fn level_logits(&self, params: &Tensor, earlier: &Tensor) -> Tensor {
+    /// i64 `[n, earlier, h, w]`, at a temperature.
+    fn level_logits(&self, params: &Tensor, earlier: &Tensor, temperature: f64) -> Tensor {
         let [n, channel, h, w] = earlier.size()[..] else { panic!("levels are [n, c, h, w]") };
         let mixtures = match &self.form {
             Form::Mixture { mixtures } => *mixtures,
@@ -217,13 +218,15 @@ impl PixelHead {
                 let tables = couplings.iter().flat_map(|all| {
                     (0..channel).map(move |i| (i, all.get(num_couplings(channel) + i)))
                 });
-                return tables.fold(own, |logits, (i, table)| {
+                let logits = tables.fold(own, |logits, (i, table)| {
                     let added = table.index_select(0, &earlier.select(1, i).flatten(0, -1));
-                    logits + added.view([n, h, w, NUM_LEVELS]).permute([0, 3, 1, 2]).to_kind(params.kind())
+                    let added = added.view([n, h, w, NUM_LEVELS]).permute([0, 3, 1, 2]);
+                    logits + added.to_kind(params.kind())
                 });
+                return if temperature == 1.0 { logits } else { logits / temperature };
             }
         };
-        let mixture = Mixture::split(params, mixtures, self.channels);
+        let mixture = Mixture::split(params, mixtures, self.channels).tempered(temperature);
         let x = normalized(earlier, params.kind());
         let known = mixture.first_channels(channel);
         let bins = known.bin_log_probs(&known.means_given(&x), &x, earlier);
@@ -243,18 +246,6 @@ impl PixelHead {
 /// pair whose later channel is number `channels`.
 fn num_couplings(channels: i64) -> i64 {
     channels * (channels - 1) / 2
-}
-
-/// Parameters of a narrower or wider mixture.
-fn tempered_mixture(params: &Tensor, mixtures: i64, channels: i64, temperature: f64) -> Tensor {
-    if temperature == 1.0 {
-        return params.shallow_clone();
-    }
-    let scales = mixtures * channels;
-    let sizes = [mixtures, scales, scales, mixtures * num_couplings(channels)];
-    let parts = params.split_with_sizes(sizes, 1);
-    let log_scales = &parts[2] + temperature.ln();
-    Tensor::cat(&[&(&parts[0] / temperature), &parts[1], &log_scales, &parts[3]], 1)
 }
 
 /// Levels as numbers of `kind` in [-1, 1].

@@ -22,7 +22,7 @@ pub fn save_png(picture: &RgbImage, path: &Path) -> Result<(), ReportError> {
     // Written beside its place, because a rename is atomic within one file system only.
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
+    name.push(format!(".tmp-{}", std::process::id()));
     let aside = path.with_file_name(name);
     let written = (|| {
         let mut file = File::create(&aside)?;

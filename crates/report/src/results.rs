@@ -47,6 +47,8 @@ pub struct ModelRow {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
+    /// What every model of its run was given: equal images, seconds or FLOPs.
+    pub budget: String,
     /// Images seen, repeats counted.
     pub images: u64,
     /// Seconds spent in steps.
@@ -75,6 +77,8 @@ pub struct Sampling {
 pub struct FeatureScores {
     /// Fréchet distance between Gaussians fitted to features.
     pub frechet_distance: Score,
+    /// By how much it exceeds what as many real test images score: the floor, which falls as their number grows.
+    pub frechet_distance_excess: Score,
     /// Kernel distance (squared maximum mean discrepancy) of features, unbiased.
     pub kernel_distance: Score,
     /// Share of the images that look real.
@@ -85,6 +89,22 @@ pub struct FeatureScores {
     pub density: Score,
     /// Share of real neighbourhoods that hold an image.
     pub coverage: Score,
+}
+
+impl FeatureScores {
+    /// No scores, all for one reason.
+    pub fn missing(reason: &str) -> Self {
+        let missing = || Score::missing(reason);
+        Self {
+            frechet_distance: missing(),
+            frechet_distance_excess: missing(),
+            kernel_distance: missing(),
+            precision: missing(),
+            recall: missing(),
+            density: missing(),
+            coverage: missing(),
+        }
+    }
 }
 
 /// A number, or why there is none.
@@ -126,6 +146,8 @@ pub enum BitsPerDim {
         conditional: bool,
         /// Test images it is over.
         images: i64,
+        /// Network passes of an image: one, or as many as draws were made for an estimate.
+        passes: u64,
     },
     /// No number. Written as `{"value": null, "reason": …}`.
     Missing {
@@ -142,8 +164,25 @@ pub enum BitsPerDim {
 pub struct CalibrationRow {
     /// Such as `test_set` or `noise`.
     pub name: String,
-    /// Their scores, by reference split; without one where they would be compared with themselves.
+    /// Their scores, by reference split.
     pub scores: BTreeMap<String, FeatureScores>,
+    /// Share of them that a classifier takes for their class.
+    pub conditional_accuracy: Score,
+}
+
+impl Score {
+    /// No number, and why.
+    pub fn missing(reason: impl Into<String>) -> Self {
+        Self::Missing { value: (), reason: reason.into() }
+    }
+
+    /// The number, if there is one.
+    pub fn value(&self) -> Option<f64> {
+        match self {
+            Self::Measured { value, .. } => Some(*value),
+            Self::Missing { .. } => None,
+        }
+    }
 }
 
 /// The mean and, over several seeds, the standard deviation; or why there is none.

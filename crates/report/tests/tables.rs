@@ -125,6 +125,7 @@ fn scores(frechet: f64) -> FeatureScores {
     let score = |value| Score::Measured { value, std: None };
     FeatureScores {
         frechet_distance: score(frechet),
+        frechet_distance_excess: score(frechet - 0.26),
         kernel_distance: score(frechet / 1000.0),
         precision: score(0.8),
         recall: score(0.7),
@@ -141,6 +142,7 @@ fn results() -> Results {
         seed: 0,
         parameters: 2_550_000,
         train: Training {
+            budget: "600 seconds".into(),
             images: 153_600,
             seconds: 600.5,
             flops: 1.5e14,
@@ -163,10 +165,15 @@ fn results() -> Results {
         method: "elbo".into(),
         conditional: true,
         images: 2000,
+        passes: 1,
     };
     let test_set = CalibrationRow {
         name: "test_set".into(),
-        scores: BTreeMap::from([("train".into(), scores(0.26))]),
+        scores: BTreeMap::from([
+            ("train".into(), scores(0.26)),
+            ("test".into(), FeatureScores::missing("is the same set")),
+        ]),
+        conditional_accuracy: Ok((0.92, None)).into(),
     };
     Results {
         protocol: serde_json::json!({ "samples": 10000 }),
@@ -199,7 +206,7 @@ fn results_read_back_and_say_why_scores_are_missing() {
 fn the_table_of_results() {
     let text = results().to_table().to_text();
     let lines: Vec<&str> = text.lines().collect();
-    let heads = ["model", "params", "images", "FD train ↓", "FD test ↓", "KID ↓"];
+    let heads = ["model", "params", "images", "FD ↓", "FD−floor ↓", "KID ↓"];
     let mut rest = lines[0];
     for head in heads {
         let at =
@@ -210,6 +217,7 @@ fn the_table_of_results() {
     assert!(lines[3].contains("21.8*"), "{text}");
     assert!(lines[2].contains("≤ 3.24 ± 0.01"), "{text}");
     assert!(text.contains("it came out as NaN"), "{text}");
+    assert!(lines[5].starts_with("test_set") && lines[5].contains("0.92"), "{text}");
 }
 
 #[test]
@@ -220,7 +228,9 @@ fn the_csv_of_results_has_every_score() {
     let vae: Vec<&str> = lines.next().unwrap().split(',').collect();
     let of = |name: &str| vae[head.iter().position(|head| *head == name).unwrap()];
     assert_eq!(of("row"), "model");
+    assert_eq!(of("train_budget"), "600 seconds");
     assert_eq!(of("frechet_distance_test"), "26.3");
+    assert_eq!(of("frechet_distance_excess_train").parse::<f64>().unwrap(), 25.8 - 0.26);
     assert_eq!(of("density_train_std"), "0.02");
     assert_eq!(of("coverage_train_note"), "it came out as NaN");
     assert_eq!((of("bits_per_dim"), of("bits_per_dim_kind")), ("3.24", "bound"));

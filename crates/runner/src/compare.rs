@@ -4,7 +4,7 @@ use crate::{
     config::Experiment,
     data::RunData,
     draw::{Drawing, cycle_classes},
-    evaluate::{Calibration, LikelihoodScore, ModelScores, SplitScores},
+    evaluate::{Calibration, CalibrationScores, LikelihoodScore, ModelScores, SplitScores},
     files::{RunDir, create_dir, read_json, read_json_if_there, write_atomically, write_json},
     log::note,
     manifest::Manifest,
@@ -13,12 +13,15 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use paragone_core::LikelihoodKind;
-use paragone_metrics::Scores;
+use paragone_metrics::{Protocol, Scores};
 use paragone_report::{
     BitsPerDim, CalibrationRow, FeatureScores, GridOptions, ModelRow, Results, Row, Sampling,
     Score, Training, comparison_grid, save_png,
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 use tch::{Device, Tensor};
 
 /// A finished run, read back.
@@ -78,19 +81,29 @@ impl Compared {
     }
 }
 
-/// Writes `results.json`, `results.csv` and `grid.png` into `out`.
-pub fn write(runs: &[Compared], data: &RunData, out: &Path, device: Device) -> Result<Comparison> {
+/// Writes `results.json`, `results.csv` and `grid.png` into `out`; `None` when the user asked to stop.
+pub fn write(
+    runs: &[Compared],
+    data: &RunData,
+    out: &Path,
+    device: Device,
+) -> Result<Option<Comparison>> {
     check_comparable(runs)?;
+    let protocols = protocols(runs)?;
     create_dir(out)?;
-    let results = results(runs)?;
+    let results = results(runs, &protocols)?;
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
-    let grid = grid(runs, data, device)?;
+    let Some(grid) = grid(runs, data, device)? else { return Ok(None) };
     save_png(&grid, &out.join("grid.png"))?;
-    Ok(Comparison { table: results.to_table().to_text() })
+    let lines: BTreeSet<String> = runs.iter().map(fought).collect();
+    let circumstances: Vec<String> =
+        protocols.values().take(1).map(circumstances).chain(lines).collect();
+    let table = format!("{}{}", results.to_table().to_text(), circumstances.join("\n"));
+    Ok(Some(Comparison { table }))
 }
 
-/// Refuses runs whose scores mean different things: other data, another protocol, or, within a seed, other images.
+/// Refuses runs that were trained on other data or, within a seed, on other images at other times.
 fn check_comparable(runs: &[Compared]) -> Result<()> {
     let (first, rest) = runs.split_first().context("nothing to compare")?;
     for other in rest {
@@ -101,30 +114,67 @@ fn check_comparable(runs: &[Compared]) -> Result<()> {
         if first.manifest.data_hash != other.manifest.data_hash {
             refuse("they were trained on different images")?;
         }
+        if first.experiment.data.condition != other.experiment.data.condition {
+            refuse("of their data, condition differs")?;
+        }
         let same_seed = first.manifest.seed == other.manifest.seed;
         if same_seed && first.manifest.order_hash != other.manifest.order_hash {
             refuse("of one seed, they saw their images in different orders")?;
-        }
-        for (split, ours) in splits(first) {
-            for (other_split, theirs) in splits(other) {
-                if split == other_split
-                    && let Some(difference) = ours.protocol.difference(&theirs.protocol)
-                {
-                    refuse(&format!("of their protocols, {difference}"))?;
-                }
-            }
         }
     }
     Ok(())
 }
 
-fn splits(run: &Compared) -> impl Iterator<Item = (&String, &SplitScores)> {
-    run.models.iter().flat_map(|(_, _, scores)| &scores.splits)
+/// The protocol of each reference split.
+///
+/// # Errors
+/// Names two sets of images that were scored under different ones.
+fn protocols(runs: &[Compared]) -> Result<BTreeMap<String, Protocol>> {
+    let mut found: BTreeMap<String, (String, Protocol)> = BTreeMap::new();
+    for run in runs {
+        let of_model = |(name, _, scores): &(String, Summary, ModelScores)| {
+            let splits = scores.splits.iter().map(|(split, s)| (split.clone(), s.protocol.clone()));
+            (run.run.model(name).path().display().to_string(), splits.collect::<Vec<_>>())
+        };
+        let of_row = |row: &CalibrationScores| {
+            let scored = row.splits.iter().filter_map(|(split, s)| Some((split, s.as_ref().ok()?)));
+            let splits = scored.map(|(split, s)| (split.clone(), s.protocol.clone()));
+            (format!("{} of {}", row.name, run.run.path().display()), splits.collect())
+        };
+        let sets = run.models.iter().map(of_model).chain(run.calibration.rows.iter().map(of_row));
+        for (name, splits) in sets {
+            for (split, protocol) in splits {
+                let (first, known) =
+                    found.entry(split).or_insert_with(|| (name.clone(), protocol.clone()));
+                if let Some(difference) = known.difference(&protocol) {
+                    bail!(
+                        "{first} and {name} do not compare: of their protocols, {difference}; \
+                         `paragone eval` scores a run anew"
+                    );
+                }
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(split, (_, protocol))| (split, protocol)).collect())
 }
 
-fn results(runs: &[Compared]) -> Result<Results> {
-    let protocols: BTreeMap<&String, _> =
-        runs.iter().flat_map(splits).map(|(split, scores)| (split, &scores.protocol)).collect();
+/// What scores were taken over, on one line.
+fn circumstances(protocol: &Protocol) -> String {
+    format!(
+        "{} samples against {} {} images, features {}",
+        protocol.samples, protocol.reference_images, protocol.reference_split, protocol.features
+    )
+}
+
+/// Which fight was fought, on one line.
+fn fought(run: &Compared) -> String {
+    format!("{}: {} of training each", run.experiment.name, run.experiment.train.budget)
+}
+
+fn results(runs: &[Compared], protocols: &BTreeMap<String, Protocol>) -> Result<Results> {
+    let calibration = &runs[0].calibration.rows;
+    let floors = calibration.iter().find(|row| row.name == "test_set");
+    let floors = floors.map(|row| calibration_scores(row, &BTreeMap::new())).unwrap_or_default();
     let several = runs.len() > 1;
     let mut rows = Vec::new();
     for run in runs {
@@ -136,23 +186,24 @@ fn results(runs: &[Compared]) -> Result<Results> {
                 family: model.model.family().to_owned(),
                 seed: run.experiment.seed,
                 parameters: summary.parameters,
-                train: training(summary),
+                train: training(&run.experiment, summary),
                 sampling: Sampling {
                     network_calls: scores.network_calls,
                     seconds_per_image: scores.seconds_per_image,
                 },
-                scores: feature_scores(&scores.splits),
-                conditional_accuracy: spread(&scores.conditional_accuracy)
-                    .ok_or_else(|| "no classifier judges the classes of this dataset".to_owned())
-                    .into(),
+                scores: (scores.splits.iter())
+                    .map(|(split, s)| (split.clone(), feature_scores(s, floors.get(split))))
+                    .collect(),
+                conditional_accuracy: over_seeds(&scores.conditional_accuracy),
                 bits_per_dim: bits_per_dim(&scores.likelihood),
                 facts: scores.facts.iter().map(|f| (f.name.clone(), f.value)).collect(),
             });
         }
     }
-    let calibration = runs[0].calibration.rows.iter().map(|(name, splits)| CalibrationRow {
-        name: name.clone(),
-        scores: feature_scores(splits),
+    let calibration = calibration.iter().map(|row| CalibrationRow {
+        name: row.name.clone(),
+        scores: calibration_scores(row, &floors),
+        conditional_accuracy: over_seeds(&row.class_accuracy),
     });
     Ok(Results {
         protocol: serde_json::to_value(protocols)?,
@@ -161,8 +212,9 @@ fn results(runs: &[Compared]) -> Result<Results> {
     })
 }
 
-fn training(summary: &Summary) -> Training {
+fn training(experiment: &Experiment, summary: &Summary) -> Training {
     Training {
+        budget: experiment.train.budget.to_string(),
         images: summary.images,
         seconds: summary.seconds,
         flops: summary.flops,
@@ -179,20 +231,47 @@ fn spread(values: &[f64]) -> Option<(f64, Option<f64>)> {
     (!values.is_empty()).then(|| (mean, (values.len() > 1).then(|| variance.sqrt())))
 }
 
-fn feature_scores(splits: &BTreeMap<String, SplitScores>) -> BTreeMap<String, FeatureScores> {
-    let of = |split: &SplitScores, score: fn(&Scores) -> f64| -> Score {
-        let values: Vec<f64> = split.scores.iter().map(score).collect();
-        spread(&values).ok_or_else(|| "no evaluation seed".to_owned()).into()
+fn over_seeds(values: &Result<Vec<f64>, String>) -> Score {
+    let spread = |values: &Vec<f64>| spread(values).ok_or_else(|| "no evaluation seed".to_owned());
+    values.as_ref().map_err(String::clone).and_then(spread).into()
+}
+
+/// The scores against one split. `floor`: those of test images, as many.
+fn feature_scores(split: &SplitScores, floor: Option<&FeatureScores>) -> FeatureScores {
+    let of = |score: fn(&Scores) -> f64| -> Score {
+        over_seeds(&Ok(split.scores.iter().map(score).collect()))
     };
-    let scores = |split: &SplitScores| FeatureScores {
-        frechet_distance: of(split, |s| s.frechet_distance),
-        kernel_distance: of(split, |s| s.kernel_distance.mean),
-        precision: of(split, |s| s.precision),
-        recall: of(split, |s| s.recall),
-        density: of(split, |s| s.density),
-        coverage: of(split, |s| s.coverage),
+    let frechet_distance = of(|s| s.frechet_distance);
+    let floor = floor.and_then(|floor| floor.frechet_distance.value());
+    let excess = match (&frechet_distance, floor) {
+        (Score::Measured { value, std }, Some(floor)) => {
+            Score::Measured { value: value - floor, std: *std }
+        }
+        _ => Score::missing("no test images were compared with this split"),
     };
-    splits.iter().map(|(name, split)| (name.clone(), scores(split))).collect()
+    FeatureScores {
+        frechet_distance,
+        frechet_distance_excess: excess,
+        kernel_distance: of(|s| s.kernel_distance.mean),
+        precision: of(|s| s.precision),
+        recall: of(|s| s.recall),
+        density: of(|s| s.density),
+        coverage: of(|s| s.coverage),
+    }
+}
+
+fn calibration_scores(
+    row: &CalibrationScores,
+    floors: &BTreeMap<String, FeatureScores>,
+) -> BTreeMap<String, FeatureScores> {
+    let of_split = |(split, scores): (&String, &Result<SplitScores, String>)| {
+        let scores = match scores {
+            Ok(scores) => feature_scores(scores, floors.get(split)),
+            Err(reason) => FeatureScores::missing(reason),
+        };
+        (split.clone(), scores)
+    };
+    row.splits.iter().map(of_split).collect()
 }
 
 fn bits_per_dim(likelihood: &Result<Vec<LikelihoodScore>, String>) -> Vec<BitsPerDim> {
@@ -212,13 +291,15 @@ fn bits_per_dim(likelihood: &Result<Vec<LikelihoodScore>, String>) -> Vec<BitsPe
                 method: score.method.clone(),
                 conditional: score.conditional,
                 images: score.images,
+                passes: score.passes,
             })
             .collect(),
     }
 }
 
-/// The picture: a real image of each class, then each model asked for the same classes with the same seeds.
-fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<image::RgbImage> {
+/// The picture: real images of each class, then each model asked for the same classes with the same seeds; `None` when
+/// the user asked to stop.
+fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<Option<image::RgbImage>> {
     let columns = match data.spec.num_classes {
         0 => MOST_COLUMNS,
         classes => MOST_COLUMNS.min(classes as usize),
@@ -234,7 +315,7 @@ fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<image::RgbI
             let seeds = (0..cells as u64).map(|i| GRID_SEED + i).collect();
             let drawing = Drawing::new(classes.clone(), seeds, cells);
             let drawn = drawing.draw(&*trained.model, &trained.spec, device, None)?;
-            let Some(drawn) = drawn else { bail!("stopped") };
+            let Some(drawn) = drawn else { return Ok(None) };
             let label = match runs.len() {
                 1 => name.clone(),
                 _ => format!("{} {name}", run.run.path().display()),
@@ -243,24 +324,29 @@ fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<image::RgbI
         }
     }
     let labels = data.class_names().iter().take(columns).cloned().collect::<Vec<_>>();
-    Ok(comparison_grid(&rows, &labels, columns, &GridOptions::default()))
+    Ok(Some(comparison_grid(&rows, &labels, columns, &GridOptions::default())))
 }
 
-/// Test images of the asked classes, each image once.
+/// Test images of the asked classes, in their order, from the start again if there are too few; blank for a class that has
+/// none.
 fn real_images(data: &RunData, asked: &[i64]) -> Result<Tensor> {
     let test = data.test()?;
-    let rows: Vec<i64> = match test.classes.as_ref().filter(|_| data.spec.num_classes > 0) {
-        None => (0..asked.len() as i64).map(|i| i % test.len()).collect(),
-        Some(classes) => {
-            let classes = Vec::<i64>::try_from(classes)?;
-            let of_class = |class: i64, nth: usize| {
-                let found = classes.iter().enumerate().filter(|(_, c)| **c == class);
-                found.map(|(i, _)| i as i64).nth(nth)
-            };
-            let nth = |i: usize| asked[..i].iter().filter(|class| **class == asked[i]).count();
-            let rows = (0..asked.len()).map(|i| of_class(asked[i], nth(i)));
-            rows.collect::<Option<_>>().context("the test split lacks images of a class")?
-        }
+    let Some(classes) = test.classes.as_ref().filter(|_| data.spec.num_classes > 0) else {
+        let rows: Vec<i64> = (0..asked.len() as i64).map(|i| i % test.len()).collect();
+        return Ok(test.images.index_select(0, &Tensor::from_slice(&rows)));
     };
-    Ok(test.images.index_select(0, &Tensor::from_slice(&rows)))
+    let mut of_class: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for (row, class) in Vec::<i64>::try_from(classes)?.into_iter().enumerate() {
+        of_class.entry(class).or_default().push(row as i64);
+    }
+    let mut shown: BTreeMap<i64, usize> = BTreeMap::new();
+    let images = asked.iter().map(|class| {
+        let nth = shown.entry(*class).or_default();
+        *nth += 1;
+        match of_class.get(class) {
+            Some(rows) => test.images.get(rows[(*nth - 1) % rows.len()]),
+            None => test.images.get(0).full_like(255),
+        }
+    });
+    Ok(Tensor::stack(&images.collect::<Vec<_>>(), 0))
 }

@@ -4,10 +4,10 @@ use crate::config::{Experiment, Problem};
 use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
 use paragone_data::{
-    DataConfig, DataError, Dataset, ImageSet, Loader, LoaderOptions, Order, Split,
+    DataConfig, DataError, Dataset, ImageSet, Loader, LoaderOptions, Order, Split, hex,
 };
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::{cell::OnceCell, path::Path};
 
 /// A dataset made ready for training.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct RunData {
     pub spec: DataSpec,
     /// The training images.
     pub train: ImageSet,
+    test: OnceCell<ImageSet>,
 }
 
 impl RunData {
@@ -35,12 +36,18 @@ impl RunData {
         let dataset = paragone_data::open(&config, datasets).map_err(place)?;
         let train = dataset.load(Split::Train).map_err(place)?;
         let spec = paragone_data::data_spec(&train, &*dataset, &config);
-        Ok(Self { config, seed: experiment.seed, dataset, spec, train })
+        Ok(Self { config, seed: experiment.seed, dataset, spec, train, test: OnceCell::new() })
     }
 
-    /// The images that models are tested on.
-    pub fn test(&self) -> Result<ImageSet> {
-        Ok(self.dataset.load(Split::Test)?)
+    /// The images that models are tested on, read when they are first asked for.
+    pub fn test(&self) -> Result<&ImageSet> {
+        match self.test.get() {
+            Some(test) => Ok(test),
+            None => {
+                let test = self.dataset.load(Split::Test)?;
+                Ok(self.test.get_or_init(|| test))
+            }
+        }
     }
 
     /// Training batches from image number `first_image` on; the same images whatever the batch size.
@@ -99,9 +106,4 @@ pub fn class_id(class: &str, names: &[String]) -> Result<i64> {
             names.len()
         ),
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,34 +1,56 @@
 //! Which network's features a dataset is scored in, and which other network judges its classes.
 
-use crate::{config::Features, data::RunData};
+use crate::{
+    config::{Experiment, Features, Problem},
+    data::RunData,
+};
 use anyhow::Result;
 use paragone_metrics::{ClassifierFeatures, FeatureExtractor, RandomConvFeatures};
 use tch::Device;
 
-/// The extractor that `eval.features` asks for.
-pub fn extractor(
-    choice: Features,
-    data: &RunData,
-    device: Device,
-) -> Result<Box<dyn FeatureExtractor>> {
-    let random = || Box::new(RandomConvFeatures::new(data.spec.shape.channels, device));
-    let classifier = || ClassifierFeatures::for_dataset(data.dataset.name(), device);
-    Ok(match choice {
-        Features::RandomConv => random(),
-        Features::Classifier => Box::new(classifier()?),
-        Features::Auto => match classifier() {
-            Ok(classifier) if fits(&classifier, data) => Box::new(classifier),
-            _ => random(),
-        },
-    })
+/// The frozen networks that scores are taken with.
+#[derive(Debug)]
+pub struct Networks {
+    /// What features the scores are of.
+    pub extractor: Box<dyn FeatureExtractor>,
+    /// Tells whether samples show what was asked; none for data without a network that could.
+    pub judge: Option<ClassifierFeatures>,
 }
 
-/// The classifier that tells whether samples show what was asked; none for data without one.
-pub fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {
+impl Networks {
+    /// The networks that the experiment's `eval.features` means for its data.
+    ///
+    /// # Errors
+    /// The key's place, if it asks for a classifier that this data does not have.
+    pub fn open(experiment: &Experiment, data: &RunData, device: Device) -> Result<Self> {
+        let random = || Box::new(RandomConvFeatures::new(data.spec.shape.channels, device));
+        let classifier = || -> Result<ClassifierFeatures, String> {
+            let found = ClassifierFeatures::for_dataset(data.dataset.name(), device)
+                .map_err(|error| error.to_string())?;
+            let (ours, theirs) = (data.spec.shape.dims(), found.card().shape.dims());
+            let fits = ours == theirs;
+            fits.then_some(found).ok_or_else(|| {
+                format!(
+                    "must be random-conv for images of {ours:?}: the classifier sees {theirs:?}"
+                )
+            })
+        };
+        let extractor: Box<dyn FeatureExtractor> = match experiment.eval.features {
+            Features::RandomConv => random(),
+            Features::Auto => match classifier() {
+                Ok(classifier) => Box::new(classifier),
+                Err(_) => random(),
+            },
+            Features::Classifier => Box::new(classifier().map_err(|rule| {
+                let problem = Problem::Invalid { value: "classifier".to_owned(), rule };
+                experiment.error(&["eval", "features"], problem)
+            })?),
+        };
+        Ok(Self { extractor, judge: judge(data, device) })
+    }
+}
+
+fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {
     let judge = ClassifierFeatures::judge_for_dataset(data.dataset.name(), device).ok()?;
-    (fits(&judge, data) && data.spec.num_classes > 0).then_some(judge)
-}
-
-fn fits(classifier: &ClassifierFeatures, data: &RunData) -> bool {
-    classifier.card().shape == data.spec.shape
+    (judge.card().shape == data.spec.shape && data.spec.num_classes > 0).then_some(judge)
 }

@@ -53,7 +53,7 @@ impl RunDir {
         entries(&self.0).is_ok_and(|all| all.iter().all(|entry| entry.ends_with(Lock::FILE)))
     }
 
-    /// Takes the right to train the run's models, creating the directory if need be.
+    /// Takes the right to train and score the run's models, creating the directory if need be.
     pub fn lock(&self) -> Result<Lock> {
         create_dir(&self.0)?;
         let lock = Lock::take(&self.0)?;
@@ -138,7 +138,7 @@ impl ModelDir {
     }
 }
 
-/// The right to train what is in a directory: one process at a time has it, and loses it however it ends.
+/// The right to train or score what is in a directory: one process at a time has it, and loses it however it ends.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "open for as long as the lock is held")] File);
 
@@ -148,11 +148,17 @@ impl Lock {
         let path = dir.join(Self::FILE);
         let open = || path.display().to_string();
         // Not truncated: that a run was looked at leaves no trace in it.
-        let file =
-            File::options().write(true).create(true).truncate(false).open(&path).with_context(open)?;
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(open)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => bail!("another process is training {}", dir.display()),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another process is at work in {}", dir.display())
+            }
             Err(TryLockError::Error(error)) => Err(error).with_context(open),
         }
     }

@@ -3,6 +3,9 @@
 use crate::{config::Experiment, data::RunData};
 use serde::{Deserialize, Serialize};
 
+/// Version of libtorch that `tch` is made for.
+pub const LIBTORCH: &str = "2.11.0";
+
 /// Versions, host and hashes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
@@ -16,8 +19,8 @@ pub struct Manifest {
     pub processor: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
-    /// CPU threads that libtorch uses.
-    pub threads: i32,
+    /// CPU threads that a model trains with.
+    pub threads: u64,
     /// The experiment's seed.
     pub seed: u64,
     /// SHA-256 of the training images with their labels.
@@ -33,11 +36,11 @@ impl Manifest {
     pub fn of(experiment: &Experiment, data: &RunData) -> Self {
         Self {
             paragone: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: "2.11.0".to_owned(),
+            libtorch: LIBTORCH.to_owned(),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
             processor: processor(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            threads: tch::get_num_threads(),
+            threads: experiment.train.threads().unwrap_or_else(|| tch::get_num_threads() as u64),
             seed: experiment.seed,
             data_hash: data.train.hash.clone(),
             order_hash: data.order_hash(),

@@ -7,7 +7,10 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use paragone_core::{DataSpec, Generator};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use tch::{Device, nn};
 
 /// A model with its averaged weights.
@@ -17,6 +20,8 @@ pub struct Trained {
     pub spec: DataSpec,
     /// The model.
     pub model: Box<dyn Generator>,
+    /// The file of its averaged weights.
+    pub weights: PathBuf,
     _vars: nn::VarStore,
 }
 
@@ -30,7 +35,7 @@ impl Trained {
         let model = config.model.build(&spec, vars.root())?;
         vars.freeze();
         read_tensors(&weights, &named_variables(&vars))?;
-        Ok(Self { spec, model, _vars: vars })
+        Ok(Self { spec, model, weights, _vars: vars })
     }
 }
 

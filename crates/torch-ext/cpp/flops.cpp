@@ -38,8 +38,8 @@ uint64_t matrix_product(Inputs in) {
 template <size_t I>
 uint64_t vector_product(Inputs in) { return 2 * product(shape(in, I)); }
 
-// Every position of the larger side, or of the input if transposed, meets each weight once; so this holds for any stride, padding, dilation and
-// number of groups. Products with padding count: the kernels of most backends do compute them.
+// Every position of the output, or of the input if transposed, meets each weight once; so this holds for any stride,
+// padding, dilation and number of groups. Products with padding count: the kernels of most backends do compute them.
 uint64_t convolution_at(at::IntArrayRef positions_of, at::IntArrayRef weight) {
   return 2 * static_cast<uint64_t>(positions_of[0]) * product(positions_of.slice(2)) * product(weight);
 }

@@ -1,5 +1,5 @@
 use crate::{gaussian::Gaussian, model::Model};
-use paragone_core::{Error, OnStep, Progress, Result, SampleRequest, from_levels};
+use paragone_core::{OnStep, Progress, Result, SampleRequest, from_levels};
 use tch::Tensor;
 
 impl Model {
@@ -17,7 +17,7 @@ impl Model {
     }
 
     /// Images from the parameters of their pixels' distributions: drawn with `request.noise` at `request.temperature`, whose
-    /// limit 0 stands for the mean.
+    /// limit 0 stands for the mean, guided by the latents alone.
     fn pixels(
         &self,
         params: &Tensor,
@@ -51,7 +51,7 @@ impl Model {
         latents: &mut dyn FnMut(usize, &Gaussian) -> Tensor,
         on_step: &mut dyn OnStep,
     ) -> Result<Tensor> {
-        check_request(request)?;
+        request.check()?;
         let guided = request.guidance_scale != 1.0;
         let mut condition = self.ladder.embed(request.conditions);
         if guided {
@@ -79,22 +79,6 @@ impl Model {
     }
 }
 
-fn check_request(request: &SampleRequest) -> Result<()> {
-    assert_eq!(
-        request.conditions.len(),
-        request.noise.len(),
-        "one seed for each row of conditions"
-    );
-    let SampleRequest { guidance_scale, temperature, .. } = *request;
-    if !(temperature.is_finite() && temperature >= 0.0) {
-        return Err(Error::Unsupported(format!("temperature {temperature} is not from 0 on")));
-    }
-    if !guidance_scale.is_finite() {
-        return Err(Error::Unsupported(format!("guidance scale {guidance_scale} is not finite")));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +86,7 @@ mod tests {
         Vae,
         fixtures::{build, data, flat, seeded, train, twins},
     };
-    use paragone_core::{Conditions, Family, Generator, Noise, to_levels};
+    use paragone_core::{Conditions, Error, Family, Generator, Noise, to_levels};
     use std::ops::ControlFlow;
     use tch::{Device, Kind};
 

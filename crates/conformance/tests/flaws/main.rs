@@ -82,6 +82,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::GoesOn, "it_stops_when_told"),
     (Flaw::IgnoresGuidance, "guidance_moves_towards_the_condition_or_is_refused"),
     (Flaw::TemperatureWidens, "a_low_temperature_narrows_or_is_refused"),
+    (Flaw::TakesAnyKnob, "knobs_beyond_their_range_are_refused"),
     (Flaw::NatsInFloats, "every_method_works"),
     (Flaw::BatchStatistics, "an_image_costs_the_same_in_any_batch"),
     (Flaw::EveryImageIsAsLikely, "real_images_are_likelier_than_noise"),

@@ -52,6 +52,7 @@ pub enum Flaw {
     GoesOn,
     IgnoresGuidance,
     TemperatureWidens,
+    TakesAnyKnob,
     NatsInFloats,
     EveryImageIsAsLikely,
     ForgetsTails,
@@ -320,6 +321,9 @@ impl Generator for ToyModel {
     }
 
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        if !has(Flaw::TakesAnyKnob) {
+            request.check()?;
+        }
         let z = self.logistic(request.noise);
         let mut images = self.image_from(&z, request);
         match FLAW.get() {

@@ -35,6 +35,15 @@ impl Mixture {
         }
     }
 
+    /// The mixture with its logits divided and its scales multiplied by a temperature.
+    pub(super) fn tempered(self, temperature: f64) -> Mixture {
+        if temperature == 1.0 {
+            return self;
+        }
+        let (logits, log_scales) = (self.logits / temperature, self.log_scales + temperature.ln());
+        Mixture { logits, log_scales, ..self }
+    }
+
     fn channels(&self) -> i64 {
         self.means.size()[2]
     }

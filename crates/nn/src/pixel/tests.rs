@@ -80,9 +80,10 @@ fn later_channels_of_a_softmax_depend_on_earlier_ones() {
         logits(1) + row(0, levels[0]),
         logits(2) + row(1, levels[0]) + row(2, levels[1]),
     ];
-    let want = of_channels.iter().zip(levels).map(|(logits, level)| {
-        logits.log_softmax(0, None::<Kind>).double_value(&[level])
-    });
+    let want = of_channels
+        .iter()
+        .zip(levels)
+        .map(|(logits, level)| logits.log_softmax(0, None::<Kind>).double_value(&[level]));
     let got = log_probs(&head, &params, &self::row(&[&levels]));
     assert_close(&got, &[want.sum()], 1e-12);
 }
@@ -162,7 +163,7 @@ fn three_channels_sum_to_one_by_the_chain() {
         // The chain: log p(red) + log p(green | red) + log p(blue | red, green) is the joint.
         let chained: Tensor = (0..3)
             .map(|channel| {
-                let logits = head.level_logits(&params, &known.narrow(1, 0, channel));
+                let logits = head.level_logits(&params, &known.narrow(1, 0, channel), 1.0);
                 let log_probs = logits.log_softmax(1, None::<Kind>).view([1, NUM_LEVELS]);
                 let here = triples.select(1, channel).view([1, NUM_LEVELS]);
                 log_probs.gather(1, &here, false)
@@ -237,7 +238,7 @@ fn check_colour_draws(head: &PixelHead, amplitude: f64) {
     let known = draws.narrow(1, 0, 2).narrow(2, 0, 1).narrow(3, 0, 1);
     let same = draws.narrow(1, 0, 2).eq_tensor(&known).all_dim(1, false);
     let blue = draws.select(1, 2).masked_select(&same);
-    let probs = head.level_logits(&params, &known).softmax(1, None::<Kind>).flatten(0, -1);
+    let probs = head.level_logits(&params, &known, 1.0).softmax(1, None::<Kind>).flatten(0, -1);
     assert!(blue.numel() > 100, "{} draws", blue.numel());
     assert!(deviation(&shares(&blue), &probs, blue.numel() as i64) < 6.0);
 }

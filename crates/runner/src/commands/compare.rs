@@ -6,6 +6,7 @@ use crate::{
     compare::{self, Compared},
     data::RunData,
     files::RunDir,
+    interrupt::EXIT_INTERRUPTED,
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -15,7 +16,9 @@ pub fn execute(args: &CompareArgs) -> Result<ExitCode> {
     let runs = args.runs.iter().map(|run| Compared::read(&RunDir::new(run)));
     let runs: Vec<Compared> = runs.collect::<Result<_>>()?;
     let data = RunData::open(&runs[0].experiment, &args.datasets.datasets)?;
-    let comparison = compare::write(&runs, &data, &args.out, device)?;
+    let Some(comparison) = compare::write(&runs, &data, &args.out, device)? else {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+    };
     say(comparison.table);
     say(format_args!("pictures and scores: {}", args.out.display()));
     Ok(ExitCode::SUCCESS)

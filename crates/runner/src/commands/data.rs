@@ -32,7 +32,7 @@ fn list(datasets: &Path) {
     for spec in paragone_data::specs() {
         let here = match spec.files.is_empty() {
             true => "needs no fetching",
-            false if datasets.join(&spec.name).is_dir() => "here",
+            false if spec.is_in(&datasets.join(&spec.name)) => "here",
             false => "not fetched",
         };
         say(format_args!("{:<16} {here:<18} {}", spec.name, spec.title));

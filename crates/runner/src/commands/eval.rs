@@ -20,16 +20,21 @@ pub fn execute(args: &EvalArgs) -> Result<ExitCode> {
     let device = prepare(&args.device, None)?;
     let data = RunData::open(&experiment, &args.datasets.datasets)?;
     experiment.check_data(&data.spec)?;
+    evaluate::check(&experiment, &data, device)?;
     if let Some(change) = experiment.difference(&before).trained {
         anyhow::bail!("{} decides training, and eval does not train", change.key);
     }
-    if evaluate::evaluate_run(&experiment, &data, &run, device)?.is_break() {
+    let _lock = run.lock()?;
+    let Some(unscored) = evaluate::evaluate_run(&experiment, &data, &run, device)? else {
         return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
-    }
+    };
     write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     let out = args.out.clone().unwrap_or_else(|| run.comparison());
-    let comparison = compare::write(&[Compared::read(&run)?], &data, &out, device)?;
+    let compared = Compared::read(&run)?;
+    let Some(comparison) = compare::write(&[compared], &data, &out, device)? else {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+    };
     say(comparison.table);
     say(format_args!("pictures and scores: {}", out.display()));
-    Ok(ExitCode::SUCCESS)
+    Ok(super::run::failed(&unscored))
 }

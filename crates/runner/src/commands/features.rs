@@ -1,9 +1,9 @@
 //! `paragone features`: trains the frozen classifiers that scores are measured with.
 
 use super::{prepare, say};
-use crate::{cli::FeaturesArgs, data::hex, files::write_atomically, interrupt, log::Reporter};
+use crate::{cli::FeaturesArgs, files::write_atomically, interrupt, log::Reporter};
 use anyhow::{Context, Result};
-use paragone_data::{DataConfig, Split};
+use paragone_data::{DataConfig, Split, hex};
 use paragone_metrics::{LabelledImages, Role, TrainOptions, train_classifier};
 use sha2::{Digest, Sha256};
 use std::process::ExitCode;

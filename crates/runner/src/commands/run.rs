@@ -15,7 +15,7 @@ use crate::{
     trained::{read_experiment, read_runs},
 };
 use anyhow::{Context, Result, bail, ensure};
-use paragone_data::DataConfig;
+use paragone_data::{DataConfig, DataError};
 use std::{
     collections::VecDeque,
     path::Path,
@@ -45,36 +45,64 @@ pub fn execute(args: &RunArgs) -> Result<ExitCode> {
 
 fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<ExitCode> {
     // Training happens in processes of its own; scoring takes all cores.
-    let threads = experiment.train.threads.filter(|_| args.dry_run);
+    let threads = experiment.train.threads().filter(|_| args.dry_run);
     let device = prepare(&args.device, threads)?;
-    fetch_if_missing(&experiment.data, &args.datasets.datasets)?;
-    let data = RunData::open(experiment, &args.datasets.datasets)?;
+    let data = open_data(args, experiment)?;
     experiment.check_data(&data.spec)?;
+    check_phases(experiment, &data, run, device)?;
+    evaluate::check(experiment, &data, device)?;
     if args.dry_run {
         return dry_run(experiment, &data, run, device);
     }
     let _lock = start(args, experiment, &data, run)?;
 
-    let Some(failed) = train_all(args, experiment, run)? else { return Ok(interrupted(run)) };
-    if evaluate::evaluate_run(experiment, &data, run, device)?.is_break() {
+    let Some(mut failures) = train_all(args, experiment, run)? else {
         return Ok(interrupted(run));
+    };
+    match evaluate::evaluate_run(experiment, &data, run, device)? {
+        Some(unscored) => failures.extend(unscored),
+        None => return Ok(interrupted(run)),
     }
-    let comparison = compare::write(&[Compared::read(run)?], &data, &run.comparison(), device)?;
+    let compared = Compared::read(run)?;
+    let Some(comparison) = compare::write(&[compared], &data, &run.comparison(), device)? else {
+        return Ok(interrupted(run));
+    };
     say(comparison.table);
     say(format_args!("pictures and scores: {}", run.comparison().display()));
-    for failure in &failed {
-        note(failure);
-    }
-    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(failed(&failures))
 }
 
-/// Fetches a dataset that can be fetched without the user's help.
-fn fetch_if_missing(config: &DataConfig, datasets: &Path) -> Result<()> {
-    let fetchable = paragone_data::spec(&config.dataset)?.debian.is_some();
-    if fetchable && config.path.is_none() && !datasets.join(&config.dataset).is_dir() {
-        super::data::fetch(&config.dataset, None, datasets)?;
+/// The exit code of an action in which some models failed, which it names.
+pub fn failed(failures: &[String]) -> ExitCode {
+    failures.iter().for_each(|failure| note(failure));
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Opens the dataset; fetches it first if it is not there and can be had without the user's help.
+fn open_data(args: &RunArgs, experiment: &Experiment) -> Result<RunData> {
+    let datasets = &args.datasets.datasets;
+    let opened = RunData::open(experiment, datasets);
+    let DataConfig { dataset, path: None, .. } = &experiment.data else { return opened };
+    let missing =
+        |error: &anyhow::Error| matches!(error.downcast_ref(), Some(DataError::NotFetched { .. }));
+    let fetchable = paragone_data::spec(dataset)?.debian.is_some();
+    if fetchable && !args.dry_run && opened.as_ref().is_err_and(missing) {
+        super::data::fetch(dataset, None, datasets)?;
+        return RunData::open(experiment, datasets);
     }
-    Ok(())
+    opened
+}
+
+/// Checks the names of phases, which only the built models know.
+fn check_phases(
+    experiment: &Experiment,
+    data: &RunData,
+    run: &RunDir,
+    device: Device,
+) -> Result<()> {
+    experiment.models.iter().try_for_each(|model| {
+        Session::new(experiment, &model.name, data, run.model(&model.name), device)?.check_phases()
+    })
 }
 
 fn interrupted(run: &RunDir) -> ExitCode {
@@ -100,7 +128,6 @@ fn dry_run(
             plan.images(),
             plan.steps,
         ));
-        session.check_phases()?;
         for fact in session.facts()? {
             say(format_args!("  {} = {:.4}: {}", fact.name, fact.value, fact.meaning));
         }
@@ -118,23 +145,43 @@ fn start(args: &RunArgs, experiment: &Experiment, data: &RunData, run: &RunDir) 
         dir.display()
     );
     if there && !args.fresh {
-        continue_run(args, experiment, run)?;
+        continue_run(args, experiment, data, run)?;
     }
     let lock = run.lock()?;
     if args.fresh {
         run.clear(&lock)?;
     }
-    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
-    write_json(&run.manifest(), &Manifest::of(experiment, data))?;
-    for ModelConfig { name, .. } in &experiment.models {
-        create_dir(run.model(name).path())?;
-        write_json(&run.model(name).data(), &data.spec)?;
+    // What a continued run was begun with stays on record.
+    if !run.manifest().is_file() {
+        write_json(&run.manifest(), &Manifest::of(experiment, data))?;
     }
+    for ModelConfig { name, .. } in &experiment.models {
+        let dir = run.model(name);
+        create_dir(dir.path())?;
+        if !dir.data().is_file() {
+            write_json(&dir.data(), &data.spec)?;
+        }
+    }
+    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     Ok(lock)
 }
 
 /// Checks that what an earlier command trained is what this one would.
-fn continue_run(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<()> {
+fn continue_run(
+    args: &RunArgs,
+    experiment: &Experiment,
+    data: &RunData,
+    run: &RunDir,
+) -> Result<()> {
+    if let Some(manifest) = read_json_if_there::<Manifest>(&run.manifest())? {
+        ensure!(
+            manifest.data_hash == data.train.hash,
+            "the images of {} are no longer those that {} was trained on; choose another --out, or \
+             start over with --fresh",
+            experiment.data.dataset,
+            run.path().display()
+        );
+    }
     let difference = experiment.difference(&read_experiment(run, &[])?);
     if let Some(Change { key, then, now }) = difference.trained {
         bail!(

@@ -25,7 +25,7 @@ pub fn execute(args: &TrainArgs) -> Result<ExitCode> {
     }
     let run = RunDir::new(&args.run);
     let experiment = read_experiment(&run, &[])?;
-    let device = prepare(&args.device, experiment.train.threads)?;
+    let device = prepare(&args.device, experiment.train.threads())?;
     let data = RunData::open(&experiment, &args.datasets.datasets)?;
     let session = Session::new(&experiment, &args.model, &data, run.model(&args.model), device)?;
     Ok(match session.run()? {

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::fmt;
 
 /// How much training every model gets: equal data, equal time or equal compute.
 #[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
@@ -13,6 +14,16 @@ pub enum Budget {
     Seconds(f64),
     /// Floating-point operations of training, turned into a number of images before the first step.
     Flops(f64),
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Images(images) => write!(f, "{images} images"),
+            Self::Seconds(seconds) => write!(f, "{seconds} seconds"),
+            Self::Flops(flops) => write!(f, "{flops:e} FLOPs"),
+        }
+    }
 }
 
 /// How often something is done while training.

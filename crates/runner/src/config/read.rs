@@ -25,7 +25,8 @@ pub struct Run {
 const SECTIONS: [&str; 7] = ["name", "seed", "data", "train", "eval", "models", "sweep"];
 
 /// Names that a run uses for itself beside its models' folders.
-const RESERVED: [&str; 3] = ["comparison", "experiment.yaml", "manifest.json"];
+const RESERVED: [&str; 5] =
+    ["calibration.json", "comparison", "experiment.yaml", "lock", "manifest.json"];
 
 impl Experiment {
     /// Reads an experiment: the runs it asks for, one unless it sweeps keys outside its models.

@@ -29,7 +29,7 @@ pub struct TrainConfig {
     pub log_every: u64,
     /// Time between sample grids, as a share of the budget or in seconds.
     pub sample_every: Interval,
-    /// Threads that libtorch computes with; by default its own choice.
+    /// Threads that libtorch trains with; by default one for each core, shared out among `jobs`.
     pub threads: Option<u64>,
     /// Models that train at the same time. Small networks use several cores better side by side, one thread each, than
     /// one after the other on all of them.
@@ -150,6 +150,14 @@ impl Default for EvalConfig {
 }
 
 impl TrainConfig {
+    /// Threads of one training: those asked for, or, of several trainings at a time, each one's share of the cores. None:
+    /// as many as libtorch sees fit.
+    pub fn threads(&self) -> Option<u64> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let share = (self.jobs > 1).then(|| (cores / self.jobs).max(1));
+        self.threads.or(share)
+    }
+
     pub(super) fn check(&self) -> Result<(), Violation> {
         at_least(1, "batch_size", self.batch_size)?;
         match self.budget {

@@ -1,71 +1,140 @@
 //! Scoring: every model's samples and likelihood under one protocol, beside rows of known quality.
 
+mod calibration;
 mod likelihood;
 mod model;
 mod references;
 
+pub use calibration::{Calibration, CalibrationScores};
 pub use likelihood::LikelihoodScore;
 pub use model::{ModelScores, Settings};
-pub use references::{Calibration, References, SplitScores};
+pub use references::{References, SplitScores};
 
 use crate::{
-    config::Experiment,
+    config::{Experiment, Problem, Reference},
     data::RunData,
+    features::Networks,
     files::{RunDir, read_json_if_there, write_json},
-    log::note,
-    train::Summary,
 };
 use anyhow::{Error, Result, anyhow};
-use std::{
-    ops::ControlFlow,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use paragone_metrics::FeatureExtractor;
+use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Device;
+
+/// Why samples have no conditional accuracy.
+pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
+
+/// What all scores of a run depend on besides its models: if it changes, they are made anew.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Basis {
+    /// The experiment's `eval` section.
+    pub eval: serde_json::Value,
+    /// SHA-256 of the training images.
+    pub train_hash: String,
+    /// SHA-256 of the test images.
+    pub test_hash: String,
+    /// SHA-256 of the weights whose features are compared.
+    pub features_hash: String,
+    /// SHA-256 of the weights that judge classes, if any do.
+    pub judge_hash: Option<String>,
+}
+
+impl Basis {
+    fn of(experiment: &Experiment, data: &RunData, networks: &Networks) -> Result<Self> {
+        Ok(Self {
+            eval: serde_json::to_value(&experiment.eval)?,
+            train_hash: data.train.hash.clone(),
+            test_hash: data.test()?.hash.clone(),
+            features_hash: networks.extractor.hash().to_owned(),
+            judge_hash: networks.judge.as_ref().map(|judge| judge.hash().to_owned()),
+        })
+    }
+}
+
+/// Checks, before hours of training, that scores can be taken after them.
+///
+/// # Errors
+/// The place of the key in `eval` that cannot be met.
+pub fn check(experiment: &Experiment, data: &RunData, device: Device) -> Result<()> {
+    Networks::open(experiment, data, device)?;
+    let eval = &experiment.eval;
+    let invalid = |key: &str, value: String, rule: String| {
+        Err(experiment.error(&["eval", key], Problem::Invalid { value, rule }).into())
+    };
+    if eval.reference.contains(&Reference::Validation) && !experiment.data.validation {
+        let rule =
+            "needs `data.validation: true`, which keeps that split out of training".to_owned();
+        return invalid("reference", "validation".to_owned(), rule);
+    }
+    let fewest = (eval.samples as i64).min(data.train.len()).min(data.test()?.len());
+    for (key, k) in [
+        ("precision_recall_k", eval.precision_recall_k),
+        ("density_coverage_k", eval.density_coverage_k),
+    ] {
+        if k as i64 >= fewest {
+            return invalid(
+                key,
+                k.to_string(),
+                format!("must be below {fewest}, the fewest images compared"),
+            );
+        }
+    }
+    Ok(())
+}
 
 /// Scores every trained model of a run that has no scores under the present settings, and the calibration rows.
 ///
-/// A model that cannot be scored is named and left out. Breaks when the user asked to stop.
+/// Returns which models could not be scored, and why; `None` when the user asked to stop.
 pub fn evaluate_run(
     experiment: &Experiment,
     data: &RunData,
     run: &RunDir,
     device: Device,
-) -> Result<ControlFlow<()>> {
+) -> Result<Option<Vec<String>>> {
+    let networks = Networks::open(experiment, data, device)?;
+    let basis = Basis::of(experiment, data, &networks)?;
     let trained = |name: &str| run.model(name).summary().exists();
     let mut stale = Vec::new();
     for config in experiment.models.iter().filter(|config| trained(&config.name)) {
-        let settings = Settings::of(experiment, config, data);
+        let settings = Settings::of(&basis, config);
         let scores = read_json_if_there::<ModelScores>(&run.model(&config.name).scores());
         // Scores of an older version of this program do not parse: they are made anew.
         if scores.ok().flatten().is_none_or(|scores| scores.settings != settings) {
             stale.push((config, settings));
         }
     }
-    let calibration = run.calibration();
-    let calibrated = read_json_if_there::<Calibration>(&calibration).ok().flatten();
-    let eval = serde_json::to_value(&experiment.eval)?;
-    let fits = |c: &Calibration| c.eval == eval && c.data_hash == data.train.hash;
-    let needs_calibration = !calibrated.as_ref().is_some_and(fits);
-    if stale.is_empty() && !needs_calibration {
-        return Ok(ControlFlow::Continue(()));
+    let calibration = read_json_if_there::<Calibration>(&run.calibration()).ok().flatten();
+    let calibrated = calibration.is_some_and(|calibration| calibration.basis == basis);
+    if stale.is_empty() && calibrated {
+        return Ok(Some(Vec::new()));
     }
 
-    let references = References::prepare(experiment, data, device)?;
-    if needs_calibration {
-        write_json(&calibration, &references.calibrate(data, eval)?)?;
+    let Some(references) = References::prepare(experiment, data, networks)? else {
+        return Ok(None);
+    };
+    if !calibrated {
+        let Some(calibration) = calibration::calibrate(&references, data, basis)? else {
+            return Ok(None);
+        };
+        write_json(&run.calibration(), &calibration)?;
     }
+    let mut unscored = Vec::new();
     for (config, settings) in stale {
         let dir = run.model(&config.name);
-        let _ = std::fs::remove_file(dir.scores());
-        let scored =
-            guarded(|| model::score(experiment, config, settings, data, &references, &dir, device));
-        match scored {
+        match guarded(|| {
+            model::score(experiment, config, settings, data, &references, &dir, device)
+        }) {
             Ok(Some(scores)) => write_json(&dir.scores(), &scores)?,
-            Ok(None) => return Ok(ControlFlow::Break(())),
-            Err(error) => note(&format!("{} could not be scored: {error:#}", config.name)),
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // What is there was scored under other settings.
+                let _ = std::fs::remove_file(dir.scores());
+                unscored.push(format!("{} could not be scored: {error:#}", config.name));
+            }
         }
     }
-    Ok(ControlFlow::Continue(()))
+    Ok(Some(unscored))
 }
 
 /// Runs an action in which libtorch may panic, such as when memory runs out.
@@ -76,9 +145,4 @@ fn guarded<T>(action: impl FnOnce() -> Result<T>) -> Result<T> {
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     anyhow!("{}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked"))
-}
-
-/// What training cost, for a model that is finished.
-pub fn summary(run: &RunDir, model: &str) -> Result<Option<Summary>> {
-    read_json_if_there(&run.model(model).summary())
 }

@@ -1,47 +1,45 @@
 //! Scoring one model: samples without any quality knob, likelihood, and what both cost.
 
 use super::{
-    References, SplitScores,
+    Basis, References, SplitScores,
     likelihood::{self, LikelihoodScore},
 };
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
     draw::{Drawing, representative_classes},
-    files::{ModelDir, aside},
+    files::{ModelDir, aside, read_json, write_json},
     log::Reporter,
-    train::write_tensors,
+    train::{device_kind, write_tensors},
     trained::Trained,
 };
 use anyhow::{Context, Result};
 use paragone_core::{Fact, mix};
+use paragone_data::hex;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 use tch::{Device, Tensor};
 
 /// What scores depend on besides the weights: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The experiment's `eval` section.
-    pub eval: serde_json::Value,
+    /// What all models' scores depend on.
+    #[serde(flatten)]
+    pub basis: Basis,
     /// The model's section, its sampler included.
     pub model: serde_json::Value,
-    /// SHA-256 of the training images.
-    pub data_hash: String,
 }
 
 impl Settings {
     /// The settings under which a model would be scored now.
-    pub fn of(experiment: &Experiment, config: &ModelConfig, data: &RunData) -> Self {
-        let value = |section: serde_yaml::Value| {
-            serde_json::to_value(section).expect("a section has string keys only")
-        };
-        Self {
-            eval: serde_json::to_value(&experiment.eval).expect("a section is plain data"),
-            model: value(config.model.to_value()),
-            data_hash: data.train.hash.clone(),
-        }
+    pub fn of(basis: &Basis, config: &ModelConfig) -> Self {
+        Self { basis: basis.clone(), model: section(config) }
     }
+}
+
+fn section(config: &ModelConfig) -> serde_json::Value {
+    serde_json::to_value(config.model.to_value()).expect("a section has string keys only")
 }
 
 /// All scores of one model: saved as `scores.json`.
@@ -54,8 +52,8 @@ pub struct ModelScores {
     /// Likelihood by every method the model offers, the headline first, or why there is none.
     pub likelihood: Result<Vec<LikelihoodScore>, String>,
     /// Share of samples that a classifier other than the features' takes for the class asked, one entry an evaluation
-    /// seed; empty without classes or without such a classifier.
-    pub conditional_accuracy: Vec<f64>,
+    /// seed; or why there is none.
+    pub conditional_accuracy: Result<Vec<f64>, String>,
     /// Network calls of one sample.
     pub network_calls: u64,
     /// Seconds of one sample, drawn in batches of `eval.batch_size`.
@@ -94,52 +92,117 @@ pub fn score(
     let eval = &experiment.eval;
     let trained = Trained::load(config, dir, device)?;
     let (model, spec) = (&*trained.model, &trained.spec);
-    let judge = crate::features::judge(data, device);
     let classes = representative_classes(data.train.classes.as_ref(), spec, eval.samples as usize);
     let asked = Tensor::from_slice(&classes);
 
-    let (mut sets, mut accuracy) = (Vec::new(), Vec::new());
-    let (mut network_calls, mut seconds) = (0, 0.0);
+    let mut sets = Vec::new();
+    let mut cost = Cost::default();
     for &seed in &eval.seeds {
-        let seeds = (0..eval.samples).map(|i| mix(&[seed, i])).collect();
-        let drawing = Drawing::new(classes.clone(), seeds, eval.batch_size as usize);
-        let title = format!("{} samples", config.name);
-        let mut reporter = Reporter::new(&title, "images", 0, eval.samples);
-        let drawn = drawing.draw(model, spec, device, Some(&mut reporter))?;
-        reporter.finish();
-        let Some(drawn) = drawn else { return Ok(None) };
-        save_images(&drawn.levels, &asked, dir, seed)?;
-        if let Some(judge) = &judge {
-            accuracy.push(judge.class_accuracy(&drawn.levels, &asked)?);
-        }
-        network_calls = drawn.network_calls;
-        seconds += drawn.seconds / (eval.samples * eval.seeds.len() as u64) as f64;
-        sets.push(drawn.levels);
+        let source = Source {
+            model: section(config),
+            weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
+            train_hash: data.train.hash.clone(),
+            samples: eval.samples,
+            batch_size: eval.batch_size,
+            device: device_kind(device).to_owned(),
+        };
+        let images = ScoredImages::new(dir, seed);
+        let (levels, spent) = match images.read(&source) {
+            Some(drawn) => drawn,
+            None => {
+                let seeds = (0..eval.samples).map(|i| mix(&[seed, i])).collect();
+                let drawing = Drawing::new(classes.clone(), seeds, eval.batch_size as usize);
+                let title = format!("{} samples", config.name);
+                let mut reporter = Reporter::new(&title, "images", 0, eval.samples);
+                let drawn = drawing.draw(model, spec, device, Some(&mut reporter))?;
+                reporter.finish();
+                let Some(drawn) = drawn else { return Ok(None) };
+                let cost = Cost { network_calls: drawn.network_calls, seconds: drawn.seconds };
+                images.write(&drawn.levels, &asked, source, cost)?;
+                (drawn.levels, cost)
+            }
+        };
+        cost.network_calls = spent.network_calls;
+        cost.seconds += spent.seconds;
+        sets.push(levels);
     }
+    let conditional_accuracy = match &references.networks.judge {
+        None => Err(super::NO_JUDGE.to_owned()),
+        Some(judge) => {
+            let accuracy = sets.iter().map(|levels| judge.class_accuracy(levels, &asked));
+            Ok(accuracy.collect::<Result<_, _>>()?)
+        }
+    };
     let splits = references.score(&sets)?;
     let batch_size = eval.batch_size as i64;
     let images = eval.likelihood_images;
-    let measured = likelihood::measure(model, &references.test, spec, images, batch_size, device)?;
+    let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
     let Some(likelihood) = measured else { return Ok(None) };
     Ok(Some(ModelScores {
         settings,
         splits,
         likelihood,
-        conditional_accuracy: accuracy,
-        network_calls,
-        seconds_per_image: seconds,
+        conditional_accuracy,
+        network_calls: cost.network_calls,
+        seconds_per_image: cost.seconds / (eval.samples * eval.seeds.len() as u64) as f64,
         facts: model.facts().into_iter().map(OwnedFact::from).collect(),
     }))
 }
 
-/// Keeps the scored images, so that anyone can score them again by other means.
-fn save_images(levels: &Tensor, classes: &Tensor, dir: &ModelDir, seed: u64) -> Result<()> {
-    let path = dir.scored_images(seed);
-    let aside = aside(&path);
-    let named = [
-        ("images".to_owned(), levels.shallow_clone()),
-        ("classes".to_owned(), classes.shallow_clone()),
-    ];
-    write_tensors(&named, &aside)?;
-    fs::rename(&aside, &path).with_context(|| format!("cannot write {}", path.display()))
+/// What a set of images was drawn from. The same source is drawn from once.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Source {
+    model: serde_json::Value,
+    /// SHA-256 of the averaged weights.
+    weights: String,
+    /// SHA-256 of the training images, whose classes' frequencies samples have.
+    train_hash: String,
+    samples: u64,
+    batch_size: u64,
+    device: String,
 }
+
+/// What drawing a set cost.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
+struct Cost {
+    network_calls: u64,
+    seconds: f64,
+}
+
+/// Scored images on disk, so that other scores need not draw them again, and anyone can score them by other means.
+struct ScoredImages {
+    images: PathBuf,
+    source: PathBuf,
+}
+
+impl ScoredImages {
+    fn new(dir: &ModelDir, seed: u64) -> Self {
+        let images = dir.scored_images(seed);
+        Self { source: images.with_extension("json"), images }
+    }
+
+    /// The images and what they cost, if they were drawn from `source`; files that do not parse are drawn again.
+    fn read(&self, source: &Source) -> Option<(Tensor, Cost)> {
+        let (drawn_from, cost): (Source, Cost) = read_json(&self.source).ok()?;
+        let tensors = (drawn_from == *source).then(|| Tensor::read_safetensors(&self.images))?;
+        let (_, levels) = tensors.ok()?.into_iter().find(|(name, _)| name == IMAGES)?;
+        Some((levels, cost))
+    }
+
+    fn write(&self, levels: &Tensor, classes: &Tensor, source: Source, cost: Cost) -> Result<()> {
+        // Images without a source are drawn again; a source without its images never stands.
+        let _ = fs::remove_file(&self.source);
+        let aside = aside(&self.images);
+        let named = [
+            (IMAGES.to_owned(), levels.shallow_clone()),
+            ("classes".to_owned(), classes.shallow_clone()),
+        ];
+        write_tensors(&named, &aside)?;
+        fs::rename(&aside, &self.images)
+            .with_context(|| format!("cannot write {}", self.images.display()))?;
+        write_json(&self.source, &(source, cost))
+    }
+}
+
+/// Name of the images' tensor, u8 `[n, c, h, w]`.
+const IMAGES: &str = "images";

@@ -26,7 +26,8 @@ pub struct Events {
 }
 
 impl Events {
-    /// Starts a new event file in `dir`. TensorBoard discards what older files say of steps from `step` on.
+    /// Starts a new event file in `dir`, whose first step is to be `step`. TensorBoard discards what older files say of
+    /// steps from `step` on.
     pub fn create(dir: &Path, step: u64) -> Result<Self> {
         let seconds = now().as_secs();
         let pid = std::process::id();

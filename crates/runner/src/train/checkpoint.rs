@@ -67,10 +67,6 @@ impl Checkpoints {
         write_tensors(&trainer.optimizer_state(), &aside.join(OPTIMIZER))?;
         write_json(&aside.join(STATE), state)?;
         sync_directory(&aside)?;
-        if path.exists() {
-            // The same step again: a run that was stopped right after it had saved.
-            fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
-        }
         fs::rename(&aside, &path).with_context(|| path.display().to_string())?;
         sync_directory(&self.dir)?;
         self.prune(keep)

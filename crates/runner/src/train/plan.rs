@@ -26,6 +26,8 @@ pub struct Plan {
     pub threads: i32,
     /// `cpu` or `cuda`.
     pub device: String,
+    /// Version of libtorch: its kernels' sums differ, too.
+    pub libtorch: String,
     /// Hash of the order in which images are shown.
     pub order_hash: String,
 }

@@ -11,6 +11,7 @@ use crate::{
     files::{Lock, ModelDir, create_dir, read_json_if_there, remove_asides, write_json},
     interrupt,
     log::{Events, MetricsLog, Record, Reporter},
+    manifest::LIBTORCH,
     trained::find_model,
 };
 use anyhow::{Result, bail};
@@ -130,12 +131,16 @@ impl<'a> Session<'a> {
             parameters,
             threads: tch::get_num_threads(),
             device: device_kind(self.device).to_owned(),
+            libtorch: LIBTORCH.to_owned(),
             order_hash: self.data.order_hash(),
         })
     }
 
     /// Checks that the phases named in the experiment are the model's.
     pub fn check_phases(&self) -> Result<()> {
+        if self.config.train.phases.is_empty() {
+            return Ok(());
+        }
         let trainer = self.trainer(1)?;
         let phases: Vec<_> = trainer.phases().cloned().collect();
         Ok(self.experiment.check_phases(self.config, &phases)?)
@@ -161,11 +166,11 @@ impl<'a> Session<'a> {
             );
         }
         let (threads, device) = (tch::get_num_threads(), device_kind(self.device));
-        if plan.threads != threads || plan.device != device {
+        if (plan.threads, &*plan.device, &*plan.libtorch) != (threads, device, LIBTORCH) {
             crate::log::note(&format!(
-                "{}: resumed on {device} with {threads} threads after {} with {}: sums round \
-                 differently, so the result will not be the uninterrupted run's bit for bit",
-                self.name, plan.device, plan.threads
+                "{}: resumed on {device} with {threads} threads and libtorch {LIBTORCH} after {} with {} and {}: sums \
+                 round differently, so the result will not be the uninterrupted run's bit for bit",
+                self.name, plan.device, plan.threads, plan.libtorch
             ));
         }
         Ok(plan)
@@ -196,7 +201,7 @@ impl<'a> Session<'a> {
         let mut samples_due = Due::new(self.train.sample_every, plan.steps);
         let mut loader = self.data.loader(plan.batch_size, state.images);
         let mut metrics = MetricsLog::open(&self.dir.metrics(), state.metrics_bytes)?;
-        let mut events = Events::create(self.dir.path(), state.step)?;
+        let mut events = Events::create(self.dir.path(), state.step + 1)?;
         let mut means = Means::default();
         let mut reporter = Reporter::new(self.name, "images", state.images, plan.images());
 
@@ -214,39 +219,41 @@ impl<'a> Session<'a> {
             let last = state.step == plan.steps;
             let logging = last || state.step.is_multiple_of(self.train.log_every);
             let sampling = last || samples_due.now(state.step);
-            let saving = last || interrupt::asked() || checkpoint_due.now(state.step);
-            if logging || sampling || saving {
+            let checkpointing = last || checkpoint_due.now(state.step);
+            if logging || sampling || checkpointing || interrupt::asked() {
                 torch_ext::synchronize(self.device);
             }
             state.seconds += start.elapsed().as_secs_f64();
             means.seconds += start.elapsed().as_secs_f64();
 
-            if (logging || saving) && !trainer.is_finite() {
-                reporter.finish();
-                return self.diverged(&state, &means);
-            }
             if logging {
-                let record = means.take(&state, plan.batch_size);
-                for (tag, &value) in &record.scalars {
-                    events.scalar(tag, value, state.step)?;
+                if !trainer.is_finite() {
+                    reporter.finish();
+                    return self.diverged(&state, &means);
                 }
-                events.scalar("images_per_second", record.images_per_second, state.step)?;
+                let record = means.take(&state, plan.batch_size);
                 reporter.message(summary_line(&record.scalars));
-                metrics.append(&record)?;
+                log(&record, &mut metrics, &mut events)?;
             }
             reporter.set(state.images);
             if sampling {
                 self.draw_samples(trainer, &mut events, state.step)?;
             }
-            if saving {
+            // Asked for after drawing, which takes seconds and stops on request.
+            let stopping = interrupt::asked();
+            if checkpointing || stopping {
+                if !trainer.is_finite() {
+                    reporter.finish();
+                    return self.diverged(&state, &means);
+                }
                 // Scalars since the last record are written now: a resumed run starts with none.
                 if !means.is_empty() {
-                    metrics.append(&means.take(&state, plan.batch_size))?;
+                    log(&means.take(&state, plan.batch_size), &mut metrics, &mut events)?;
                 }
                 state.metrics_bytes = metrics.sync()?;
                 checkpoints.save(trainer, &state, self.train.keep_checkpoints as usize)?;
             }
-            if interrupt::asked() && !last {
+            if stopping && !last {
                 reporter.finish();
                 return Ok(Outcome::Interrupted(state.step));
             }
@@ -290,6 +297,15 @@ impl<'a> Session<'a> {
         paragone_report::save_png(&grid, &self.dir.samples().join(format!("step-{step:07}.png")))?;
         Ok(())
     }
+}
+
+/// Writes a record to both logs.
+fn log(record: &Record, metrics: &mut MetricsLog, events: &mut Events) -> Result<()> {
+    for (tag, &value) in &record.scalars {
+        events.scalar(tag, value, record.step)?;
+    }
+    events.scalar("images_per_second", record.images_per_second, record.step)?;
+    metrics.append(record)
 }
 
 /// Tells when it is time to do something again.

@@ -1,0 +1,141 @@
+//! Rows of known quality: the scale that models' scores are read on.
+
+use super::{Basis, References, SplitScores};
+use crate::{data::RunData, interrupt, log::Reporter};
+use anyhow::Result;
+use paragone_core::mix;
+use paragone_data::ImageSet;
+use paragone_metrics::{Defect, draw_rows, mean_image, noise_images};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tch::Tensor;
+
+/// Scores of images of known quality: saved as `calibration.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// What they depend on.
+    pub basis: Basis,
+    /// The rows, in the order to be shown.
+    pub rows: Vec<CalibrationScores>,
+}
+
+/// Scores of one set of known quality.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationScores {
+    /// Such as `test_set` or `noise`.
+    pub name: String,
+    /// Name of a reference split to scores, or to the reason why there are none.
+    pub splits: BTreeMap<String, Result<SplitScores, String>>,
+    /// Share of images that the judge takes for their class, one entry an evaluation seed; or why there is none.
+    pub class_accuracy: Result<Vec<f64>, String>,
+}
+
+/// Images of one row, one set an evaluation seed.
+struct Row {
+    name: String,
+    images: Vec<Tensor>,
+    /// i64 `[n]` a set, where the images have classes.
+    classes: Option<Vec<Tensor>>,
+}
+
+/// Scores test images, a copy of training images, defects, the mean image and noise; `None` when the user asked to stop.
+pub fn calibrate(
+    references: &References,
+    data: &RunData,
+    basis: Basis,
+) -> Result<Option<Calibration>> {
+    let rows = rows(references, data)?;
+    let mut reporter = Reporter::new("calibration", "rows", 0, rows.len() as u64);
+    let mut scored = Vec::new();
+    for row in rows {
+        scored.push(score(references, row)?);
+        reporter.set(scored.len() as u64);
+        if interrupt::asked() {
+            return Ok(None);
+        }
+    }
+    reporter.finish();
+    Ok(Some(Calibration { basis, rows: scored }))
+}
+
+fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
+    let n = references.samples;
+    let test = data.test()?;
+    let each = |make: &dyn Fn(u64) -> Tensor| -> Vec<Tensor> {
+        references.seeds.iter().map(|&seed| make(seed)).collect()
+    };
+    // With fewer images than samples, rows made of them repeat none, and are not scored.
+    let drawn = |set: &ImageSet, what: u64, seed: u64| {
+        draw_rows(set.len(), n.min(set.len()), mix(&[seed, what]))
+    };
+    let of_set = |name: &str, set: &ImageSet, rows: &dyn Fn(u64) -> Tensor| Row {
+        name: name.to_owned(),
+        images: each(&|seed| set.images.index_select(0, &rows(seed))),
+        classes: set.classes.as_ref().map(|all| each(&|seed| all.index_select(0, &rows(seed)))),
+    };
+    let test_rows = |seed| drawn(test, 4, seed);
+    let mut rows = vec![
+        of_set("test_set", test, &test_rows),
+        of_set("train_copy", &data.train, &|seed| drawn(&data.train, 3, seed)),
+    ];
+    for defect in Defect::ALL {
+        let whole = of_set(defect.name(), test, &test_rows);
+        let images = whole.images.iter().zip(&references.seeds);
+        let images = images.map(|(images, &seed)| defect.apply(images, seed)).collect();
+        rows.push(Row { images, ..whole });
+    }
+    if let Some(classes) = test.classes.as_ref().filter(|_| data.spec.num_classes > 1) {
+        // As many images as in the other rows, so that nothing but the class is missing: some come twice.
+        let others = |seed| {
+            let rows = drawn(test, 4, seed);
+            let kept = rows.masked_select(&classes.index_select(0, &rows).not_equal(0));
+            let missing = rows.size()[0] - kept.size()[0];
+            Tensor::cat(&[kept.shallow_clone(), kept.narrow(0, 0, missing.min(kept.size()[0]))], 0)
+        };
+        rows.push(of_set("missing_class", test, &others));
+    }
+    let unlabelled = |name: &str, make: &dyn Fn(u64) -> Tensor| Row {
+        name: name.to_owned(),
+        images: each(make),
+        classes: None,
+    };
+    rows.push(unlabelled("mean_image", &|_| mean_image(&data.train.images, n)));
+    rows.push(unlabelled("noise", &|seed| noise_images(n, data.spec.shape, seed)));
+    Ok(rows)
+}
+
+fn score(references: &References, row: Row) -> Result<CalibrationScores> {
+    let (n, there) = (references.samples, row.images[0].size()[0]);
+    let splits = if there == n {
+        references
+            .score(&row.images)?
+            .into_iter()
+            .map(|(split, scores)| (split, Ok(scores)))
+            .collect()
+    } else {
+        let reason = format!("there are only {there} such images, not {n}");
+        references.splits().map(|split| (split.to_owned(), Err(reason.clone()))).collect()
+    };
+    let mut scores = CalibrationScores {
+        class_accuracy: class_accuracy(references, &row)?,
+        name: row.name,
+        splits,
+    };
+    if scores.name == "test_set"
+        && let Some(against_itself) = scores.splits.get_mut("test")
+    {
+        *against_itself = Err("would be compared with the images it is made of".to_owned());
+    }
+    Ok(scores)
+}
+
+fn class_accuracy(references: &References, row: &Row) -> Result<Result<Vec<f64>, String>> {
+    let Some(classes) = &row.classes else { return Ok(Err("shows no class".to_owned())) };
+    let Some(judge) = &references.networks.judge else {
+        return Ok(Err(super::NO_JUDGE.to_owned()));
+    };
+    let sets = row.images.iter().zip(classes);
+    Ok(Ok(sets
+        .map(|(images, classes)| judge.class_accuracy(images, classes))
+        .collect::<Result<_, _>>()?))
+}
