@@ -22,15 +22,18 @@ const SCORES: [ScoreColumn; 7] = [
 const NO_MODEL: &str = "real or made-up images: no model is behind them";
 
 impl Results {
-    /// The table for a terminal: the headline scores, against the train split where there is one, else the first.
+    /// The reference split whose scores make the headline: train where there is one, else the first.
+    pub fn headline_split(&self) -> Option<String> {
+        self.splits().into_iter().next()
+    }
+
+    /// The table for a terminal: the headline scores.
     pub fn to_table(&self) -> Table {
-        let splits = self.splits();
-        let headline = splits.iter().find(|split| *split == "train").or(splits.first());
         let mut table = Builder::new(self);
         table.text("model", |row| row.title(), |row| row.name.clone());
         table.text("params", |row| short(row.parameters as f64), |_| String::new());
         table.text("images", |row| short(row.train.images as f64), |_| String::new());
-        if let Some(split) = headline {
+        if let Some(split) = &self.headline_split() {
             let names = ["FD", "FD−floor", "KID", "prec", "rec", "dens", "cov"];
             for ((_, better, score), name) in SCORES.iter().zip(names) {
                 table.score(name, split, *better, *score);

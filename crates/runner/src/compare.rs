@@ -96,10 +96,10 @@ pub fn write(
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
     let Some(grid) = grid(runs, data, device)? else { return Ok(None) };
     save_png(&grid, &out.join("grid.png"))?;
-    let lines: BTreeSet<String> = runs.iter().map(fought).collect();
-    let circumstances: Vec<String> =
-        protocols.values().take(1).map(circumstances).chain(lines).collect();
-    let table = format!("{}{}", results.to_table().to_text(), circumstances.join("\n"));
+    let headline = results.headline_split().and_then(|split| protocols.get(&split));
+    let fights: BTreeSet<String> = runs.iter().map(fought).collect();
+    let notes: Vec<String> = headline.map(circumstances).into_iter().chain(fights).collect();
+    let table = format!("{}{}", results.to_table().to_text(), notes.join("\n"));
     Ok(Some(Comparison { table }))
 }
 
