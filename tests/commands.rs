@@ -47,6 +47,8 @@ fn sample_says_what_is_wrong() {
     refused(&model, &["--set", "no_such_key=1"], &["no_such_key"]);
     refused(&model, &["--class", "1", "--unconditional"], &["--unconditional"]);
     refused(&model, &["-n", "many"], &["many"]);
+    refused(&model, &["--temperature", "-1"], &["temperature is -1"]);
+    refused(&model, &["--guidance-scale", "inf"], &["guidance_scale is inf"]);
     refused(&finished().join("unknown"), &[], &["unknown", families()[0]]);
     refused(&dir, &[], &["no model of a run"]);
     // A key on which weights depend: the run was trained with another.

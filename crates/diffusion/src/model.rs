@@ -142,7 +142,8 @@ impl Generator for DiffusionModel {
         let error = error.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
         let gamma = self.config.min_snr_gamma;
         let weighted = &error * column(&coefficients, |c| c.loss_weight(gamma), &x0);
-        let mse = error.detach() * column(&coefficients, |c| c.c_out * c.c_out, &x0);
+        // Of the predicted image, in the scale that the network sees: else the highest noise levels were all of it.
+        let mse = error.detach() * column(&coefficients, |c| (c.c_out * c.c_in).powi(2), &x0);
         Ok(Loss::new(weighted.mean(Kind::Float)).with_scalar("mse", &mse.mean(Kind::Float)))
     }
 

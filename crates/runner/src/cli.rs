@@ -147,10 +147,10 @@ pub struct SampleArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// 1: the model itself; above: pushed towards the condition
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub guidance_scale: f64,
     /// 1: the model itself; below: narrower
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f64,
     /// Images drawn at once
     #[arg(long, default_value_t = 100)]

@@ -129,7 +129,11 @@ fn dry_run(
             plan.steps,
         ));
         for fact in session.facts()? {
-            say(format_args!("  {} = {:.4}: {}", fact.name, fact.value, fact.meaning));
+            let value = match fact.value.abs() {
+                tiny if 0.0 < tiny && tiny < 1e-3 => format!("{:.2e}", fact.value),
+                _ => format!("{:.4}", fact.value),
+            };
+            say(format_args!("  {} = {value}: {}", fact.name, fact.meaning));
         }
     }
     Ok(ExitCode::SUCCESS)
