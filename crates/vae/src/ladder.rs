@@ -223,13 +223,15 @@ mod tests {
         fixtures::{build, data, flat, seeded, twins},
     };
     use paragone_core::{Family, Generator, StepContext};
+    use paragone_nn::pixel::PixelLikelihood;
 
-    fn shapes() -> [(VaeConfig, DataSpec); 5] {
+    fn shapes() -> [(VaeConfig, DataSpec); 6] {
         let patches = VaeConfig { patch_size: 2, blocks: 2, ..Vae::tiny() };
         [
             (Vae::tiny(), data(1, 8, 8)),
             (flat(5), data(1, 8, 8)),
             (Vae::tiny(), data(3, 8, 12)),
+            (VaeConfig { likelihood: PixelLikelihood::Softmax256, ..Vae::tiny() }, data(3, 8, 8)),
             (patches, data(3, 16, 8)),
             (VaeConfig::default(), data(1, 28, 28)),
         ]

@@ -45,9 +45,12 @@ fn strictly_causal() {
 #[test]
 fn likelihood_is_the_sum_over_pixels() {
     let _lock = seeded(5);
-    for channels in [1, 3] {
+    let flat_colours =
+        AutoregressiveConfig { likelihood: PixelLikelihood::Softmax256, ..Autoregressive::tiny() };
+    let tiny = Autoregressive::tiny();
+    for (config, channels) in [(&tiny, 1), (&tiny, 3), (&flat_colours, 3)] {
         let data = spec(channels, 4, 3);
-        let (_vars, model) = model(&Autoregressive::tiny(), &data, Kind::Double);
+        let (_vars, model) = model(config, &data, Kind::Double);
         let batch = Batch { images: random_images(&data, 3), conditions: conditions(&data, 3) };
         let noise = Noise::new(vec![0; 3], CPU);
         let methods = model.methods();
