@@ -106,8 +106,10 @@ fn cached_sampling_is_naive_sampling() {
         };
         let (vars, exact) = model(config, &data, Kind::Double);
         // They begin at zero, where channels would not depend on each other.
-        if let Some(couplings) = vars.variables().get_mut("net.pixel.couplings") {
-            tch::no_grad(|| couplings.normal_(0.0, 2.0));
+        let coupled = vars.variables().remove("net.pixel.couplings");
+        assert_eq!(coupled.is_some(), std::ptr::eq(config, &flat_colours));
+        if let Some(mut couplings) = coupled {
+            let _ = tch::no_grad(|| couplings.normal_(0.0, 2.0));
         }
         let [(image, cached), (other, naive)] = both_ways(&exact, &request);
         assert!(image.equal(&other), "{config:?} {data:?}");
