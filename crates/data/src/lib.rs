@@ -24,7 +24,7 @@ pub use fetch::fetch;
 pub use image_file::read_image;
 pub use loader::{Loader, LoaderOptions};
 pub use order::{Indices, Order};
-pub use spec::{DatasetSpec, DebianPackage, FileSpec, spec, specs};
+pub use spec::{DatasetSpec, FileSpec, Package, Registry, spec, specs};
 
 use std::path::Path;
 

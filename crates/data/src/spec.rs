@@ -38,9 +38,9 @@ pub struct DatasetSpec {
     /// A tar.gz, as downloaded, that may stand for the files.
     #[serde(default)]
     pub archive: Option<String>,
-    /// The Debian package that has the files.
+    /// A package that has the files.
     #[serde(default)]
-    pub debian: Option<DebianPackage>,
+    pub package: Option<Package>,
     /// How to get the files by hand, continuing a sentence.
     pub by_hand: String,
 }
@@ -53,21 +53,32 @@ pub struct FileSpec {
     pub name: String,
     /// Bytes after decompression.
     pub bytes: u64,
-    /// SHA-256 after decompression, where we could compute it.
-    #[serde(default)]
-    pub sha256: Option<String>,
+    /// SHA-256 after decompression, in hexadecimal.
+    pub sha256: String,
 }
 
-/// A Debian package that has the files of a dataset.
+/// A package that has the files of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DebianPackage {
-    /// Its name.
-    pub package: String,
-    /// Folder of the files, below the root.
+pub struct Package {
+    /// Who distributes it.
+    pub from: Registry,
+    /// Its name, with its version where the registry keeps old ones.
+    pub name: String,
+    /// Folder of the files in it.
     pub folder: String,
     /// Bytes to download.
     pub bytes: u64,
+}
+
+/// A distributor of packages, known by the client that downloads from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registry {
+    /// Debian, through apt-get and dpkg-deb.
+    Debian,
+    /// npm.
+    Npm,
 }
 
 const EMBEDDED: [&str; 5] = [
@@ -136,10 +147,9 @@ mod tests {
         for spec in specs() {
             assert!(!spec.description.is_empty() && !spec.by_hand.is_empty(), "{}", spec.name);
             for file in &spec.files {
-                let hex = |hash: &String| {
-                    hash.len() == 64 && u128::from_str_radix(&hash[..32], 16).is_ok()
-                };
-                assert!(file.sha256.as_ref().is_none_or(hex), "{}", file.name);
+                let halves = file.sha256.split_at_checked(32).expect("32 bytes in hexadecimal");
+                let hex = |half: &str| half.len() == 32 && u128::from_str_radix(half, 16).is_ok();
+                assert!(hex(halves.0) && hex(halves.1), "{}", file.name);
             }
             let Some(shape) = spec.shape else { continue };
             assert_eq!(spec.classes.len(), 10);

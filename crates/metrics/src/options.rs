@@ -49,7 +49,8 @@ impl TrainOptions {
     /// mirroring; digits and what is named by its side do not. Scores are to notice a shifted image, a judge is not to mind.
     pub fn for_dataset(dataset: &str, role: Role) -> Self {
         let base = match dataset {
-            "fashion-mnist" | "cifar10" => Self { flip: true, ..Self::default() },
+            "fashion-mnist" => Self { flip: true, ..Self::default() },
+            "cifar10" => Self { flip: true, epochs: 12, ..Self::default() },
             "shapes" => Self { epochs: 4, ..Self::default() },
             _ => Self::default(),
         };

@@ -17,6 +17,6 @@ pub use error::ReportError;
 pub use grid::{GridOptions, Row, comparison_grid, film_strip, sample_grid};
 pub use png::save_png;
 pub use results::{
-    BitsPerDim, CalibrationRow, FeatureScores, ModelRow, Results, Sampling, Score, Training,
+    BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Sampling, Score, Scores, Training,
 };
 pub use table::{Better, Cell, Column, Table, TableRow};

@@ -33,12 +33,10 @@ pub struct ModelRow {
     pub train: Training,
     /// What sampling costs.
     pub sampling: Sampling,
-    /// Scores of its samples, by reference split.
-    pub scores: BTreeMap<String, FeatureScores>,
-    /// Share of samples that a classifier takes for the class asked.
-    pub conditional_accuracy: Score,
-    /// Likelihood by every method it offers, the headline first; never empty.
-    pub bits_per_dim: Vec<BitsPerDim>,
+    /// How good it is.
+    pub scores: Scores,
+    /// Likelihood by further methods than that of `scores`.
+    pub further_bits_per_dim: Vec<BitsPerDim>,
     /// Numbers that the model tells about itself.
     pub facts: BTreeMap<String, f64>,
 }
@@ -71,40 +69,31 @@ pub struct Sampling {
     pub seconds_per_image: f64,
 }
 
-/// Scores of a set of images against one split of the data.
+/// A score against each reference split.
+pub type BySplit = BTreeMap<String, Score>;
+
+/// Every score of a set of images. One that does not apply says why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FeatureScores {
+pub struct Scores {
     /// Fréchet distance between Gaussians fitted to features.
-    pub frechet_distance: Score,
+    pub frechet_distance: BySplit,
     /// By how much it exceeds what as many real test images score: the floor, which falls as their number grows.
-    pub frechet_distance_excess: Score,
+    pub frechet_distance_excess: BySplit,
     /// Kernel distance (squared maximum mean discrepancy) of features, unbiased.
-    pub kernel_distance: Score,
+    pub kernel_distance: BySplit,
     /// Share of the images that look real.
-    pub precision: Score,
+    pub precision: BySplit,
     /// Share of real images that look like one of them.
-    pub recall: Score,
+    pub recall: BySplit,
     /// Real neighbourhoods that an image is in, over those expected.
-    pub density: Score,
+    pub density: BySplit,
     /// Share of real neighbourhoods that hold an image.
-    pub coverage: Score,
-}
-
-impl FeatureScores {
-    /// No scores, all for one reason.
-    pub fn missing(reason: &str) -> Self {
-        let missing = || Score::missing(reason);
-        Self {
-            frechet_distance: missing(),
-            frechet_distance_excess: missing(),
-            kernel_distance: missing(),
-            precision: missing(),
-            recall: missing(),
-            density: missing(),
-            coverage: missing(),
-        }
-    }
+    pub coverage: BySplit,
+    /// Share of the images that a classifier takes for the class asked.
+    pub conditional_accuracy: Score,
+    /// Likelihood of test images by the model's headline method.
+    pub bits_per_dim: BitsPerDim,
 }
 
 /// A number, or why there is none.
@@ -164,10 +153,8 @@ pub enum BitsPerDim {
 pub struct CalibrationRow {
     /// Such as `test_set` or `noise`.
     pub name: String,
-    /// Their scores, by reference split.
-    pub scores: BTreeMap<String, FeatureScores>,
-    /// Share of them that a classifier takes for their class.
-    pub conditional_accuracy: Score,
+    /// How good they are.
+    pub scores: Scores,
 }
 
 impl Score {

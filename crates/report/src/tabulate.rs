@@ -1,13 +1,12 @@
 //! Tables made of results: one for a terminal, one with everything as CSV.
 
 use crate::{
-    BitsPerDim, CalibrationRow, FeatureScores, ModelRow, Results, Score,
+    BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Score, Scores,
     table::{Better, Cell, Column, Table, TableRow},
 };
-use std::collections::BTreeMap;
 
 /// Name, what is good, and access.
-type ScoreColumn = (&'static str, Better, fn(&FeatureScores) -> &Score);
+type ScoreColumn = (&'static str, Better, fn(&Scores) -> &BySplit);
 
 const SCORES: [ScoreColumn; 7] = [
     ("frechet_distance", Better::Lower, |s| &s.frechet_distance),
@@ -18,8 +17,6 @@ const SCORES: [ScoreColumn; 7] = [
     ("density", Better::Higher, |s| &s.density),
     ("coverage", Better::Higher, |s| &s.coverage),
 ];
-
-const NO_MODEL: &str = "real or made-up images: no model is behind them";
 
 impl Results {
     /// The reference split whose scores make the headline: train where there is one, else the first.
@@ -39,11 +36,11 @@ impl Results {
                 table.score(name, split, *better, *score);
             }
         }
-        table.accuracy("acc");
-        table.model("bits/dim", Better::Lower, ModelRow::headline_bits);
-        table
-            .model("calls", Better::None, |row| Cell::Text(row.sampling.network_calls.to_string()));
-        table.model("s/image", Better::Lower, |row| Cell::number(row.sampling.seconds_per_image));
+        table.scores("acc", Better::Higher, |scores| scores.conditional_accuracy.cell());
+        table.scores("bits/dim", Better::Lower, |scores| scores.bits_per_dim.cell());
+        table.text("calls", |row| row.sampling.network_calls.to_string(), |_| String::new());
+        let seconds = |row: &ModelRow| Cell::number(row.sampling.seconds_per_image);
+        table.column("s/image", Better::Lower, seconds, |_| Cell::Text(String::new()));
         table.table
     }
 
@@ -73,16 +70,18 @@ impl Results {
                 table.score(&format!("{name}_{split}"), &split, better, score);
             }
         }
-        table.accuracy("conditional_accuracy");
-        table.model("bits_per_dim", Better::Lower, ModelRow::headline_bits);
-        table.text("bits_per_dim_method", ModelRow::headline_method, |_| String::new());
+        let accuracy = |scores: &Scores| scores.conditional_accuracy.cell();
+        table.scores("conditional_accuracy", Better::Higher, accuracy);
+        table.scores("bits_per_dim", Better::Lower, |scores| scores.bits_per_dim.cell());
+        table.text("bits_per_dim_method", |row| row.scores.bits_per_dim.method(), |_| String::new());
         table.table.to_csv()
     }
 
     fn splits(&self) -> Vec<String> {
-        let models = self.rows.iter().flat_map(|row| row.scores.keys());
-        let all = models.chain(self.calibration.iter().flat_map(|row| row.scores.keys()));
-        let mut splits: Vec<String> = all.cloned().collect();
+        let models = self.rows.iter().map(|row| &row.scores);
+        let all = models.chain(self.calibration.iter().map(|row| &row.scores));
+        let mut splits: Vec<String> =
+            all.flat_map(|scores| scores.frechet_distance.keys()).cloned().collect();
         // What models were trained on comes first, what they were tested on last.
         splits.sort_by_key(|split| (split == "test", split != "train", split.clone()));
         splits.dedup();
@@ -106,23 +105,24 @@ impl ModelRow {
             None => self.model.clone(),
         }
     }
+}
 
-    fn headline_bits(&self) -> Cell {
-        match self.bits_per_dim.first() {
-            Some(BitsPerDim::Measured { value, standard_error, kind, .. }) => Cell::Value {
+impl BitsPerDim {
+    fn cell(&self) -> Cell {
+        match self {
+            Self::Measured { value, standard_error, kind, .. } => Cell::Value {
                 mean: *value,
                 spread: Some(*standard_error),
                 kind: Some(kind.clone()),
             },
-            Some(BitsPerDim::Missing { reason, .. }) => Cell::missing(reason),
-            None => Cell::missing("was not measured"),
+            Self::Missing { reason, .. } => Cell::missing(reason),
         }
     }
 
-    fn headline_method(&self) -> String {
-        match self.bits_per_dim.first() {
-            Some(BitsPerDim::Measured { method, .. }) => method.clone(),
-            _ => String::new(),
+    fn method(&self) -> String {
+        match self {
+            Self::Measured { method, .. } => method.clone(),
+            Self::Missing { .. } => String::new(),
         }
     }
 }
@@ -169,31 +169,15 @@ impl<'a> Builder<'a> {
         self.column(name, Better::None, model, calibration);
     }
 
-    fn model(&mut self, name: &str, better: Better, model: impl Fn(&ModelRow) -> Cell) {
-        self.column(name, better, model, |_| Cell::missing(NO_MODEL));
+    fn scores(&mut self, name: &str, better: Better, cell: impl Fn(&Scores) -> Cell) {
+        self.column(name, better, |row| cell(&row.scores), |row| cell(&row.scores));
     }
 
-    fn accuracy(&mut self, name: &str) {
-        self.column(
-            name,
-            Better::Higher,
-            |row| row.conditional_accuracy.cell(),
-            |row| row.conditional_accuracy.cell(),
-        );
-    }
-
-    fn score(
-        &mut self,
-        name: &str,
-        split: &str,
-        better: Better,
-        score: fn(&FeatureScores) -> &Score,
-    ) {
-        let of = |scores: &BTreeMap<String, FeatureScores>| match scores.get(split) {
-            Some(scores) => score(scores).cell(),
+    fn score(&mut self, name: &str, split: &str, better: Better, score: fn(&Scores) -> &BySplit) {
+        self.scores(name, better, |scores| match score(scores).get(split) {
+            Some(score) => score.cell(),
             None => Cell::missing(format!("was not compared with the {split} split")),
-        };
-        self.column(name, better, |row| of(&row.scores), |row| of(&row.scores));
+        });
     }
 }
 

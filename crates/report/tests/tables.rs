@@ -1,8 +1,8 @@
 //! Tables as text and as CSV, letter for letter.
 
 use paragone_report::{
-    Better, BitsPerDim, CalibrationRow, Cell, Column, FeatureScores, ModelRow, Results, Sampling,
-    Score, Table, TableRow, Training,
+    Better, BitsPerDim, CalibrationRow, Cell, Column, ModelRow, Results, Sampling, Score, Scores,
+    Table, TableRow, Training,
 };
 use std::collections::BTreeMap;
 
@@ -121,17 +121,27 @@ fn one_kind_of_likelihood_is_ranked() {
     assert!(!mixed.to_text().contains('*'), "{}", mixed.to_text());
 }
 
-fn scores(frechet: f64) -> FeatureScores {
-    let score = |value| Score::Measured { value, std: None };
-    FeatureScores {
-        frechet_distance: score(frechet),
-        frechet_distance_excess: score(frechet - 0.26),
-        kernel_distance: score(frechet / 1000.0),
-        precision: score(0.8),
-        recall: score(0.7),
-        density: Ok((0.9, Some(0.02))).into(),
-        coverage: Ok((f64::NAN, None)).into(),
+/// Scores against the train and the test split.
+fn scores(frechet: [Score; 2], accuracy: Score, bits_per_dim: BitsPerDim) -> Scores {
+    let both = |of: &dyn Fn(f64) -> Score| {
+        let of = |score: &Score| score.value().map_or_else(|| score.clone(), of);
+        BTreeMap::from([("train".into(), of(&frechet[0])), ("test".into(), of(&frechet[1]))])
+    };
+    Scores {
+        frechet_distance: both(&measured),
+        frechet_distance_excess: both(&|frechet| measured(frechet - 0.26)),
+        kernel_distance: both(&|frechet| measured(frechet / 1000.0)),
+        precision: both(&|_| measured(0.8)),
+        recall: both(&|_| measured(0.7)),
+        density: both(&|_| Ok((0.9, Some(0.02))).into()),
+        coverage: both(&|_| Ok((f64::NAN, None)).into()),
+        conditional_accuracy: accuracy,
+        bits_per_dim,
     }
+}
+
+fn measured(value: f64) -> Score {
+    Score::Measured { value, std: None }
 }
 
 fn results() -> Results {
@@ -150,12 +160,12 @@ fn results() -> Results {
             peak_memory_bytes: None,
         },
         sampling: Sampling { network_calls: 20, seconds_per_image: 0.0125 },
-        scores: BTreeMap::from([
-            ("train".into(), scores(frechet)),
-            ("test".into(), scores(frechet + 0.5)),
-        ]),
-        conditional_accuracy: Err("no classifier judges".to_string()).into(),
-        bits_per_dim: vec![bits],
+        scores: scores(
+            [measured(frechet), measured(frechet + 0.5)],
+            Score::missing("no classifier judges"),
+            bits,
+        ),
+        further_bits_per_dim: Vec::new(),
         facts: BTreeMap::from([("latent_dim".into(), 64.0)]),
     };
     let bound = BitsPerDim::Measured {
@@ -169,11 +179,11 @@ fn results() -> Results {
     };
     let test_set = CalibrationRow {
         name: "test_set".into(),
-        scores: BTreeMap::from([
-            ("train".into(), scores(0.26)),
-            ("test".into(), FeatureScores::missing("is the same set")),
-        ]),
-        conditional_accuracy: Ok((0.92, None)).into(),
+        scores: scores(
+            [measured(0.26), Score::missing("is the same set")],
+            measured(0.92),
+            BitsPerDim::missing("no model"),
+        ),
     };
     Results {
         protocol: serde_json::json!({ "samples": 10000 }),
@@ -191,14 +201,14 @@ fn results_read_back_and_say_why_scores_are_missing() {
     let json = serde_json::to_value(&results).unwrap();
     let gan = &json["rows"][1];
     assert_eq!(
-        gan["bits_per_dim"][0],
+        gan["scores"]["bits_per_dim"],
         serde_json::json!({ "value": null, "reason": "defines no likelihood" })
     );
     assert_eq!(
-        gan["scores"]["train"]["coverage"],
+        gan["scores"]["coverage"]["train"],
         serde_json::json!({ "value": null, "reason": "it came out as NaN" })
     );
-    assert_eq!(gan["scores"]["train"]["frechet_distance"], serde_json::json!({ "value": 21.8 }));
+    assert_eq!(gan["scores"]["frechet_distance"]["train"], serde_json::json!({ "value": 21.8 }));
     assert_eq!(serde_json::from_value::<Results>(json).unwrap(), results);
 }
 

