@@ -1,9 +1,12 @@
-use crate::{ImageSet, Order, random::Random};
+use crate::{ImageSet, Indices, Order, random::Random};
 use paragone_core::{Batch, Conditions, DataSpec, from_levels};
 use std::{
     borrow::Borrow,
-    sync::mpsc::{Receiver, sync_channel},
-    thread::JoinHandle,
+    collections::VecDeque,
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
 };
 use tch::{Device, Kind, Tensor};
 
@@ -41,16 +44,19 @@ impl Default for LoaderOptions {
     }
 }
 
-/// Training batches, made ahead of time on a thread of its own.
+/// Training batches, made ahead of time on rayon's threads.
 ///
 /// What image number `k` of training looks like is a pure function of (order, seed, k): it does not depend on the batch
-/// size, on where training was resumed, or on threads.
+/// size, on where training was resumed, or on which thread is the first to be done.
 #[derive(Debug)]
 pub struct Loader {
-    batches: Option<Receiver<Batch>>,
-    thread: Option<JoinHandle<()>>,
+    maker: Arc<Maker>,
+    indices: Indices,
+    /// Number of the first image of the next batch to be begun.
+    next_begun: u64,
+    /// Batches in the making, the next one first.
+    begun: VecDeque<Receiver<Batch>>,
     next_image: u64,
-    batch_size: u64,
 }
 
 impl Loader {
@@ -70,24 +76,38 @@ impl Loader {
         let set = set.borrow();
         assert_eq!(order.len(), set.len() as u64, "an order of the set's images");
         assert!(options.batch_size > 0, "a batch needs an image");
-        let mut maker = Maker::new(set, order, options, data);
-        let (sender, batches) = sync_channel(options.prefetch.max(1));
-        let run = move || while sender.send(maker.batch()).is_ok() {};
-        let thread = std::thread::Builder::new().name("loader".to_owned()).spawn(run);
-        Self {
-            batches: Some(batches),
-            thread: Some(thread.expect("the system can start a thread")),
+        let mut loader = Self {
+            maker: Arc::new(Maker::new(set, options, data)),
+            indices: order.from_image(options.first_image),
+            next_begun: options.first_image,
+            begun: VecDeque::new(),
             next_image: options.first_image,
-            batch_size: options.batch_size as u64,
-        }
+        };
+        (0..options.prefetch.max(1)).for_each(|_| loader.begin());
+        loader
+    }
+
+    /// Has another batch made.
+    fn begin(&mut self) {
+        let first_image = self.next_begun;
+        let indices: Vec<u32> = self.indices.by_ref().take(self.maker.options.batch_size).collect();
+        self.next_begun += indices.len() as u64;
+        let (sender, batch) = channel();
+        self.begun.push_back(batch);
+        let maker = Arc::clone(&self.maker);
+        rayon::spawn(move || {
+            // Nobody listens once the loader is gone.
+            let _ = sender.send(maker.batch(first_image, &indices));
+        });
     }
 
     /// The next batch, on the host. Batches go on across the ends of epochs, without end.
     #[expect(clippy::should_implement_trait, reason = "an iterator may end; this never does")]
     pub fn next(&mut self) -> Batch {
-        self.next_image += self.batch_size;
-        let batches = self.batches.as_ref().expect("open until dropped");
-        batches.recv().expect("the loader's thread goes on for ever")
+        self.begin();
+        self.next_image += self.maker.options.batch_size as u64;
+        let batch = self.begun.pop_front().expect("one was begun above");
+        batch.recv().expect("a batch that was begun is made")
     }
 
     /// Number of the image that the next batch begins with: images handed out so far, before a resume included.
@@ -96,22 +116,11 @@ impl Loader {
     }
 }
 
-impl Drop for Loader {
-    fn drop(&mut self) {
-        // The thread ends at its next send, which fails once the receiver is gone.
-        self.batches = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Makes batches. Plain loops on one thread: libtorch's operators would start a second team of threads beside training's.
+/// Makes batches. Plain loops: libtorch's operators would start a second team of threads beside training's.
+#[derive(Debug)]
 struct Maker {
     pixels: Vec<u8>,
     classes: Option<Vec<i64>>,
-    indices: crate::order::Indices,
-    next_image: u64,
     options: LoaderOptions,
     data: DataSpec,
     /// The pixel value of each level, by `from_levels`, so that loader and evaluation agree to the last bit.
@@ -119,33 +128,32 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(set: &ImageSet, order: Order, options: LoaderOptions, data: DataSpec) -> Self {
+    fn new(set: &ImageSet, options: LoaderOptions, data: DataSpec) -> Self {
         assert!(data.text.is_none() && !data.known_pixels, "captions and known pixels come later");
         let levels = Tensor::arange(256, (Kind::Int64, Device::Cpu));
         let classes = set.classes.as_ref().filter(|_| data.num_classes > 0);
         Self {
             pixels: Vec::try_from(set.images.flatten(0, -1)).expect("u8 images on the host"),
             classes: classes.map(|c| Vec::try_from(c).expect("i64 classes on the host")),
-            indices: order.from_image(options.first_image),
-            next_image: options.first_image,
             options,
             data,
             values: Vec::try_from(from_levels(&levels)).expect("256 values"),
         }
     }
 
-    fn batch(&mut self) -> Batch {
-        let n = self.options.batch_size;
+    /// The images at `indices`, of which the first is number `first_image` of training.
+    fn batch(&self, first_image: u64, indices: &[u32]) -> Batch {
+        let n = indices.len();
         let numel = self.data.shape.numel() as usize;
         let mut images = vec![0f32; n * numel];
         let mut class = vec![self.data.null_class(); n];
-        for (row, class) in images.chunks_exact_mut(numel).zip(&mut class) {
-            let index = self.indices.next().expect("indices never end") as usize;
-            self.image(index, row);
-            if let Some(classes) = self.classes.as_ref().filter(|_| !self.is_dropped()) {
+        let rows = images.chunks_exact_mut(numel).zip(&mut class);
+        for ((number, index), (row, class)) in (first_image..).zip(indices).zip(rows) {
+            let index = *index as usize;
+            self.image(number, index, row);
+            if let Some(classes) = self.classes.as_ref().filter(|_| !self.is_dropped(number)) {
                 *class = classes[index];
             }
-            self.next_image += 1;
         }
         let none = Conditions::none(n as i64, &self.data, Device::Cpu);
         Batch {
@@ -154,10 +162,10 @@ impl Maker {
         }
     }
 
-    fn image(&self, index: usize, out: &mut [f32]) {
+    fn image(&self, number: u64, index: usize, out: &mut [f32]) {
         let levels = &self.pixels[index * out.len()..(index + 1) * out.len()];
         let value = |level: &u8| self.values[usize::from(*level)];
-        if !self.is_flipped() {
+        if !self.is_flipped(number) {
             out.iter_mut().zip(levels).for_each(|(out, level)| *out = value(level));
             return;
         }
@@ -167,16 +175,16 @@ impl Maker {
         }
     }
 
-    fn is_flipped(&self) -> bool {
-        self.options.flip && self.random(FLIP).unit() < 0.5
+    fn is_flipped(&self, number: u64) -> bool {
+        self.options.flip && self.random(FLIP, number).unit() < 0.5
     }
 
-    fn is_dropped(&self) -> bool {
-        self.random(DROP).unit() < self.options.drop_condition
+    fn is_dropped(&self, number: u64) -> bool {
+        self.random(DROP, number).unit() < self.options.drop_condition
     }
 
-    fn random(&self, stream: u64) -> Random {
-        Random::new(&[self.options.seed, stream, self.next_image])
+    fn random(&self, stream: u64, number: u64) -> Random {
+        Random::new(&[self.options.seed, stream, number])
     }
 }
 

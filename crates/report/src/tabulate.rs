@@ -73,7 +73,11 @@ impl Results {
         let accuracy = |scores: &Scores| scores.conditional_accuracy.cell();
         table.scores("conditional_accuracy", Better::Higher, accuracy);
         table.scores("bits_per_dim", Better::Lower, |scores| scores.bits_per_dim.cell());
-        table.text("bits_per_dim_method", |row| row.scores.bits_per_dim.method(), |_| String::new());
+        table.text(
+            "bits_per_dim_method",
+            |row| row.scores.bits_per_dim.method(),
+            |_| String::new(),
+        );
         table.table.to_csv()
     }
 

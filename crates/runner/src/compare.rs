@@ -176,7 +176,9 @@ fn fought(run: &Compared) -> String {
 fn results(runs: &[Compared], protocols: &BTreeMap<String, Protocol>) -> Result<Results> {
     let calibration = &runs[0].calibration.rows;
     let floors = calibration.iter().find(|row| row.name == "test_set");
-    let floors = floors.map(|row| by_split(&of_row(row), |scores| scores.frechet_distance)).unwrap_or_default();
+    let floors = floors
+        .map(|row| by_split(&of_row(row), |scores| scores.frechet_distance))
+        .unwrap_or_default();
     let several = runs.len() > 1;
     let mut rows = Vec::new();
     for run in runs {
@@ -307,9 +309,7 @@ fn bits_per_dim(
         passes: score.passes,
     };
     match likelihood.as_ref().map(|scores| scores.split_first()) {
-        Ok(Some((headline, others))) => {
-            (measured(headline), others.iter().map(measured).collect())
-        }
+        Ok(Some((headline, others))) => (measured(headline), others.iter().map(measured).collect()),
         Ok(None) => (BitsPerDim::missing("the model offers no method"), Vec::new()),
         Err(reason) => (BitsPerDim::missing(reason), Vec::new()),
     }
