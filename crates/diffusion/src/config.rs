@@ -94,7 +94,7 @@ pub struct SamplerConfig {
     /// The method.
     pub name: SamplerName,
     /// Steps from noise to image. A step is a network call, for heun two but for the last; guidance doubles the calls.
-    /// None: `num_timesteps` for ancestral, 10 for heun, otherwise 20 (or `num_timesteps` where that is less).
+    /// None: `num_timesteps` for ancestral, 20 for ddim, otherwise 10 (or `num_timesteps` where that is less).
     pub steps: Option<usize>,
     /// Order of dpm-solver++: 2 or 3.
     pub order: usize,
@@ -159,8 +159,8 @@ impl SamplerConfig {
     pub(crate) fn num_steps(&self, num_timesteps: usize) -> usize {
         self.steps.unwrap_or(match self.name {
             SamplerName::Ancestral => num_timesteps,
-            SamplerName::Heun => 10,
-            SamplerName::Ddim | SamplerName::DpmSolverPp => 20.min(num_timesteps),
+            SamplerName::Ddim => 20.min(num_timesteps),
+            SamplerName::DpmSolverPp | SamplerName::Heun => 10.min(num_timesteps),
         })
     }
 
