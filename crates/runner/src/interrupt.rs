@@ -14,7 +14,10 @@ pub const EXIT_INTERRUPTED: i32 = 130;
 /// Starts listening for SIGINT and SIGTERM.
 pub fn listen() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
-        if ASKED.swap(true, Ordering::SeqCst) {
+        ASKED.store(true, Ordering::SeqCst);
+        // Signals alone count: a parent that passes the first Ctrl-C on may be faster than the signal itself.
+        static SIGNALLED: AtomicBool = AtomicBool::new(false);
+        if SIGNALLED.swap(true, Ordering::SeqCst) {
             std::process::exit(EXIT_INTERRUPTED);
         }
     })
