@@ -90,6 +90,7 @@ fn crates_use_only_what_is_below_them() {
         };
         for used in inside(uses) {
             assert_ne!(used, CONFORMANCE, "{name} depends on {CONFORMANCE}");
+            assert!(used != NN || is_family(name), "{name} depends on {NN} and is no family");
             if let Some(allowed) = allowed(name) {
                 assert!(
                     allowed.contains(&&*used),

@@ -21,6 +21,11 @@ pub trait Generator: Debug + Send {
     /// Draws its randomness from libtorch's global generator, which the caller has seeded for this very call.
     fn loss(&self, phase: &Phase, batch: &Batch, step: &StepContext) -> Result<Loss>;
 
+    /// Steps after which the work of [`Generator::loss`] repeats, phases' `every` aside: what its cost is averaged over.
+    fn loss_cycle(&self) -> u64 {
+        1
+    }
+
     /// Updates without gradient (a codebook, an augmentation strength), after the phase's optimiser step.
     ///
     /// `loss.statistics` are summed and `loss.scalars` averaged over micro-batches and workers.
@@ -232,7 +237,7 @@ pub struct Progress<'a> {
     pub call: u64,
     /// Network calls in all.
     pub calls: u64,
-    /// The picture so far, f32 `[n, c, h, w]` in [-1, 1]; computed only when called.
+    /// What the call worked on, f32 `[n, c, h, w]` in [-1, 1]: a picture on its way. Computed only when called.
     pub images: &'a dyn Fn() -> Tensor,
 }
 

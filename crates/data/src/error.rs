@@ -93,6 +93,9 @@ pub enum DataError {
         /// What the decoder said.
         reason: String,
     },
+    /// The user asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// A dataset cannot be fetched this way.
     #[error("cannot fetch {dataset}: {problem}; {advice}")]
     Fetch {

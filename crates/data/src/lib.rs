@@ -20,7 +20,7 @@ mod testing;
 pub use config::{Condition, DataConfig, Scenes};
 pub use dataset::{Dataset, ImageSet, Split, data_spec, hex};
 pub use error::DataError;
-pub use fetch::fetch;
+pub use fetch::{Watch, fetch};
 pub use image_file::read_image;
 pub use loader::{Loader, LoaderOptions};
 pub use order::{Indices, Order};

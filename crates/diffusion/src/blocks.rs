@@ -1,6 +1,7 @@
 //! What the U-Net is made of: residual blocks told the noise level, self-attention, and the embedding of the noise level.
 
-use paragone_nn::{conv, linear, zero_conv};
+use crate::layers::zero_conv;
+use paragone_nn::{conv, linear};
 use std::f64::consts::TAU;
 use tch::{
     Kind, Tensor,

@@ -8,6 +8,7 @@
 mod blocks;
 mod bound;
 mod config;
+mod layers;
 mod model;
 mod noise_levels;
 mod objective;

@@ -162,18 +162,20 @@ impl Generator for DiffusionModel {
         let mut call = 0;
         let mut denoise = |x: &Tensor, sigma: f64| -> Result<Tensor> {
             let sigmas = vec![sigma; noise.seeds.len()];
-            let mut report = |denoised: &Tensor| {
+            // As `noised` shows it: scaled to unit variance.
+            let shown = || self.picture(&(x / (1.0 + sigma * sigma).sqrt()));
+            let mut report = || {
                 call += 1;
-                on_step.step(Progress { call, calls, images: &|| self.picture(denoised) })
+                on_step.step(Progress { call, calls, images: &shown })
             };
             let mut denoised = self.denoise(x, &sigmas, conditions);
             if let Some(unprompted) = &unprompted {
-                report(&denoised)?;
+                report()?;
                 let unconditional = self.denoise(x, &sigmas, unprompted);
                 denoised = &unconditional + (denoised - &unconditional) * guidance_scale;
             }
             let denoised = self.clip(denoised);
-            report(&denoised)?;
+            report()?;
             Ok(denoised)
         };
         tch::no_grad(|| {

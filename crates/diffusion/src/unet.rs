@@ -3,9 +3,12 @@
 //! Folding (space to depth) makes a 28x28 image a 14x14 one with four times the channels, where convolutions are dense
 //! enough in arithmetic for a CPU.
 
-use crate::blocks::{NUM_GROUPS, NoiseEmbedding, ResBlock, SelfAttention, norm};
+use crate::{
+    blocks::{NUM_GROUPS, NoiseEmbedding, ResBlock, SelfAttention, norm},
+    layers::{strided_conv, upsample2x, zero_conv},
+};
 use paragone_core::{Conditions, DataSpec, Error, Result};
-use paragone_nn::{ConditionEmbedding, conv, strided_conv, upsample2x, zero_conv};
+use paragone_nn::{ConditionEmbedding, conv};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{

@@ -106,7 +106,7 @@ impl Default for GanConfig {
         Self {
             loss: Adversarial::Relativistic,
             penalty: None,
-            gamma: 2.0,
+            gamma: 1.0,
             final_gamma: 0.1,
             gradient_penalty: 10.0,
             penalty_every: 4,

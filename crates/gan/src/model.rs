@@ -124,12 +124,12 @@ impl Model {
 impl Generator for Model {
     fn phases(&self) -> Vec<Phase> {
         let optimizer = OptimizerConfig {
-            lr: 5e-4,
+            lr: 2e-3,
             // Huang et al. 2024: no momentum, which chases the other network's last move.
             betas: [0.0, 0.99],
             weight_decay: 0.0,
-            // Norms are below 5 but for rare explosions, which without momentum are whole steps.
-            clip: Some(10.0),
+            // Norms are about 1 to 4, but tens at the start and in rare explosions, which without momentum are whole steps.
+            clip: Some(3.0),
             skip_above: None,
             warmup: 0.02,
             schedule: Schedule::Cosine,
@@ -153,6 +153,14 @@ impl Generator for Model {
             DISCRIMINATOR => self.discriminator_loss(batch, &tch::no_grad(make), step),
             GENERATOR => Ok(self.generator_loss(batch, &make())),
             other => unreachable!("a GAN has no phase {other:?}"),
+        }
+    }
+
+    /// Only every so many steps have the penalty.
+    fn loss_cycle(&self) -> u64 {
+        match self.config.penalty() {
+            PenaltyKind::None => 1,
+            _ => self.config.penalty_every,
         }
     }
 

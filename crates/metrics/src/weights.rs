@@ -25,7 +25,7 @@ pub(crate) fn find(dataset: &str, role: Role) -> Result<&'static [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ClassifierFeatures;
+    use crate::{ClassifierFeatures, FeatureExtractor};
     use tch::Device;
 
     #[test]
@@ -39,6 +39,12 @@ mod tests {
             assert_eq!(card.options, crate::TrainOptions::for_dataset(dataset, *role));
             let least = if *dataset == "shapes" { 0.99 } else { 0.91 };
             assert!(card.test_accuracy >= least, "{dataset} {role:?}: {}", card.test_accuracy);
+            let readme = include_str!("../weights/README.md");
+            assert!(
+                readme.contains(classifier.hash()),
+                "{dataset} {role:?}: {}",
+                classifier.hash()
+            );
         }
     }
 

@@ -6,7 +6,7 @@ mod layers;
 pub mod pixel;
 
 pub use condition::ConditionEmbedding;
-pub use layers::{conv, linear, strided_conv, upsample2x, zero_conv};
+pub use layers::{conv, linear, pytorch_init};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.
 #[cfg(test)]

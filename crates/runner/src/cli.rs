@@ -20,7 +20,7 @@ pub enum Command {
     Run(RunArgs),
     /// Train one model of a run
     Train(TrainArgs),
-    /// Score the models of a run again, with other evaluation settings or after more training
+    /// Score the models of a run again, with other evaluation settings
     Eval(EvalArgs),
     /// Draw images from a trained model
     Sample(SampleArgs),
@@ -56,7 +56,7 @@ pub struct DeviceArgs {
 #[derive(Debug, Clone, Args)]
 pub struct DatasetArgs {
     /// Folder that datasets are fetched into
-    #[arg(long, env = "PARAGONE_DATASETS", default_value = "datasets")]
+    #[arg(long, env = "PARAGONE_DATASETS", default_value = "datasets", global = true)]
     pub datasets: PathBuf,
 }
 

@@ -79,11 +79,6 @@ impl RunData {
         self.dataset.class_names()
     }
 
-    /// The id of a class given by name or number.
-    pub fn class_id(&self, class: &str) -> Result<i64> {
-        class_id(class, self.class_names())
-    }
-
     fn order(&self) -> Order {
         Order::new(self.order_seed(), self.train.len() as u64)
     }

@@ -1,7 +1,6 @@
 //! Where tensors live: the one path by which a device is chosen.
 
 use serde::{Deserialize, Serialize};
-use std::str::FromStr;
 use tch::Device;
 
 /// `--device`.
@@ -41,13 +40,5 @@ impl DeviceChoice {
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
         }
-    }
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(word: &str) -> Result<Self, String> {
-        clap::ValueEnum::from_str(word, false)
     }
 }

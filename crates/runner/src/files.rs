@@ -48,12 +48,14 @@ impl RunDir {
         ModelDir(self.0.join(name))
     }
 
-    /// Whether nothing is there that a new run could overwrite.
+    /// Whether nothing is there that a new run could overwrite; what a killed process was about to write is nothing.
     pub fn is_vacant(&self) -> bool {
-        entries(&self.0).is_ok_and(|all| all.iter().all(|entry| entry.ends_with(Lock::FILE)))
+        let nothing = |entry: &PathBuf| entry.ends_with(Lock::FILE) || is_aside(entry);
+        entries(&self.0).is_ok_and(|all| all.iter().all(nothing))
     }
 
-    /// Takes the right to train and score the run's models, creating the directory if need be.
+    /// Takes the right to train and score the run's models, creating the directory if need be and deleting what processes
+    /// that were killed had prepared in it.
     pub fn lock(&self) -> Result<Lock> {
         create_dir(&self.0)?;
         let lock = Lock::take(&self.0)?;
@@ -61,15 +63,20 @@ impl RunDir {
         for model in entries(&self.0)?.iter().filter(|entry| entry.join(Lock::FILE).is_file()) {
             Lock::take(model)?;
         }
+        remove_asides(&self.0)?;
+        entries(&self.0)?
+            .iter()
+            .filter(|entry| entry.is_dir())
+            .try_for_each(|dir| remove_asides(dir))?;
         Ok(lock)
     }
 
-    /// Deletes everything but the lock.
+    /// Deletes everything but the lock; what makes it a run goes last, so that a kill leaves one to be cleared again.
     pub fn clear(&self, _held: &Lock) -> Result<()> {
-        for entry in entries(&self.0)?.iter().filter(|entry| !entry.ends_with(Lock::FILE)) {
-            remove(entry)?;
-        }
-        Ok(())
+        let mut all = entries(&self.0)?;
+        all.retain(|entry| !entry.ends_with(Lock::FILE));
+        all.sort_by_key(|entry| *entry == self.experiment());
+        all.iter().try_for_each(|entry| remove(entry))
     }
 
     /// A model given by its own directory, such as `runs/a/diffusion`: its run and its name.
@@ -191,13 +198,12 @@ pub fn aside(path: &Path) -> PathBuf {
 
 /// Deletes what processes that were killed had prepared in a directory. Only for one that nobody else writes to.
 pub fn remove_asides(dir: &Path) -> Result<()> {
-    for path in entries(dir)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') && name.contains(ASIDE) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
+    entries(dir)?.iter().filter(|path| is_aside(path)).try_for_each(|path| remove(path))
+}
+
+fn is_aside(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.contains(ASIDE)
 }
 
 /// What is in a directory; nothing, if it is not there.

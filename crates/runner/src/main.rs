@@ -2,11 +2,13 @@
 
 use anyhow::Error;
 use clap::Parser;
-use paragone::{cli::Cli, commands, interrupt};
+use paragone::{
+    cli::Cli,
+    commands::{self, EXIT_WRONG_INPUT},
+    interrupt::{self, EXIT_INTERRUPTED},
+};
+use paragone_data::DataError;
 use std::process::ExitCode;
-
-/// Exit code of wrong input: a wrong argument, an experiment that cannot run, a damaged file.
-const EXIT_WRONG_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     torch_ext::tune_allocator();
@@ -16,6 +18,9 @@ fn main() -> ExitCode {
     }
     match commands::execute(cli.command) {
         Ok(code) => code,
+        Err(error) if matches!(error.downcast_ref(), Some(DataError::Stopped)) => {
+            ExitCode::from(EXIT_INTERRUPTED as u8)
+        }
         Err(error) => fail(&error),
     }
 }

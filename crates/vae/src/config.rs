@@ -91,7 +91,7 @@ impl VaeConfig {
             return Err(Error::invalid("widths", "[]", "must name at least one resolution"));
         }
         for (i, &width) in self.widths.iter().enumerate() {
-            at_least(&format!("widths[{i}]"), width, 1)?;
+            at_least(&format!("widths.{i}"), width, 1)?;
         }
         at_least("vector_width", self.vector_width, 1)?;
         at_least("patch_size", self.patch_size, 1)?;
@@ -176,7 +176,7 @@ impl VaeConfig {
         for (i, level) in groups.iter().enumerate() {
             for (j, &channels) in level.iter().enumerate() {
                 if channels < 1 {
-                    let key = format!("latents[{i}][{j}]");
+                    let key = format!("latents.{i}.{j}");
                     return Err(Error::invalid(key, channels, "must be at least 1"));
                 }
             }
@@ -235,7 +235,7 @@ mod tests {
                 "widths is [8, 8, 8], but asks to halve 20x30 features 2 times; use fewer widths",
             ),
             (r#"{"widths": []}"#, "widths is [], but must name at least one resolution"),
-            (r#"{"widths": [8, 0]}"#, "widths[1] is 0, but must be at least 1"),
+            (r#"{"widths": [8, 0]}"#, "widths.1 is 0, but must be at least 1"),
             (r#"{"patch_size": 4}"#, "patch_size is 4, but must divide 20x30 images"),
             (r#"{"patch_size": 0}"#, "patch_size is 0, but must be at least 1"),
             (r#"{"latent_dim": 0}"#, "latent_dim is 0, but must be at least 1"),
@@ -254,7 +254,7 @@ mod tests {
             ),
             (
                 r#"{"widths": [8, 8], "latents": [[], [1], [4, 0]]}"#,
-                "latents[2][1] is 0, but must be at least 1",
+                "latents.2.1 is 0, but must be at least 1",
             ),
             (r#"{"kl_warmup": 1.5}"#, "kl_warmup is 1.5, but must be a share, from 0 to 1"),
             (r#"{"free_bits": -1}"#, "free_bits is -1, but must be a number from 0 on"),

@@ -15,6 +15,7 @@ use flate2::read::GzDecoder;
 use sha2::{Digest, Sha256};
 use std::{
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,19 +23,22 @@ use std::{
 /// Age at which a folder that a killed fetch left behind is surely nobody's any more.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
+/// Told bytes done and bytes in all; ends the fetch by [`ControlFlow::Break`].
+pub type Watch<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
+
 /// Puts the files of a dataset into `datasets_dir/name` and returns that folder; does nothing if they are there and whole.
 ///
 /// `from` is a folder with the files or with the archive as downloaded; without it they come from the dataset's package,
-/// which takes no root. `progress` is told bytes done and bytes in all. Every file is checked against the dataset's spec:
-/// size and SHA-256.
+/// which takes no root. Every file is checked against the dataset's spec: size and SHA-256.
 ///
 /// # Errors
-/// [`DataError::Fetch`] with what to do instead, or the error that names a wrong file.
+/// [`DataError::Fetch`] with what to do instead, the error that names a wrong file, or [`DataError::Stopped`]. Nothing is
+/// left behind.
 pub fn fetch(
     name: &str,
     from: Option<&Path>,
     datasets_dir: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Watch<'_>,
 ) -> Result<PathBuf, DataError> {
     fetch_files(&spec(name)?, from, datasets_dir, progress)
 }
@@ -43,7 +47,7 @@ fn fetch_files(
     spec: &DatasetSpec,
     from: Option<&Path>,
     datasets_dir: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Watch<'_>,
 ) -> Result<PathBuf, DataError> {
     let target = datasets_dir.join(&spec.name);
     if spec.files.is_empty() {
@@ -83,6 +87,13 @@ fn sweep(datasets_dir: &Path, prefix: &str) {
     }
 }
 
+fn go_on(flow: ControlFlow<()>) -> Result<(), DataError> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(DataError::Stopped),
+    }
+}
+
 fn failed(spec: &DatasetSpec, problem: impl Into<String>) -> DataError {
     DataError::Fetch {
         dataset: spec.name.clone(),
@@ -109,7 +120,7 @@ fn gather(
     spec: &DatasetSpec,
     source: &Path,
     staging: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Watch<'_>,
 ) -> Result<PathBuf, DataError> {
     let gathered = staging.join("files");
     fs::create_dir(&gathered).map_err(|e| DataError::io(&gathered, e))?;
@@ -134,7 +145,7 @@ fn gather(
     for path in &paths {
         let copy = gathered.join(path.file_name().expect("a located file has a name"));
         done += fs::copy(path, &copy).map_err(|e| DataError::io(path, e))?;
-        progress(done, total);
+        go_on(progress(done, total))?;
     }
     Ok(gathered)
 }
@@ -144,7 +155,7 @@ fn unpack_archive(
     spec: &DatasetSpec,
     archive: &Path,
     gathered: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Watch<'_>,
 ) -> Result<(), DataError> {
     let wrong =
         |e: std::io::Error| DataError::malformed(archive, format!("not a whole tar.gz: {e}"));
@@ -160,7 +171,7 @@ fn unpack_archive(
         };
         entry.unpack(gathered.join(&file.name)).map_err(wrong)?;
         done += file.bytes;
-        progress(done, total);
+        go_on(progress(done, total))?;
     }
     Ok(())
 }
@@ -186,10 +197,7 @@ fn install(spec: &DatasetSpec, gathered: &Path, target: &Path) -> Result<(), Dat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        spec::{FileSpec, Package, Registry},
-        testing::Folder,
-    };
+    use crate::{spec::FileSpec, testing::Folder};
     use flate2::{Compression, write::GzEncoder};
 
     fn toy(files: &[(&str, &[u8])]) -> DatasetSpec {
@@ -202,7 +210,9 @@ mod tests {
         DatasetSpec { name: "toy".to_owned(), files, package: None, ..spec("mnist").unwrap() }
     }
 
-    fn quiet(_: u64, _: u64) {}
+    fn quiet(_: u64, _: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
 
     #[test]
     fn files_are_copied_checked_and_left_alone_when_whole() {
@@ -211,7 +221,10 @@ mod tests {
         source.write("b", b"three");
         let spec = toy(&[("a", b"one"), ("b", b"three")]);
         let mut last = (0, 0);
-        let mut progress = |done, total| last = (done, total);
+        let mut progress = |done, total| {
+            last = (done, total);
+            ControlFlow::Continue(())
+        };
         let folder = fetch_files(&spec, Some(source.path()), target.path(), &mut progress).unwrap();
         assert_eq!(last, (8, 8));
         assert_eq!(fs::read(folder.join("b")).unwrap(), b"three");
@@ -263,18 +276,18 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_fetched_says_what_to_do() {
+    fn what_cannot_be_fetched_says_what_to_do_and_what_is_stopped_leaves_nothing() {
         let target = Folder::new();
         let text = fetch("cifar10", None, target.path(), &mut quiet).unwrap_err().to_string();
         assert!(text.contains("--from DIR"), "{text}");
         let text = fetch("shapes", None, target.path(), &mut quiet).unwrap_err().to_string();
         assert!(text.contains("nothing to fetch"), "{text}");
-        for from in [Registry::Debian, Registry::Npm] {
-            let name = "paragone-no-such-package".to_owned();
-            let package = Package { from, name, folder: String::new(), bytes: 1 };
-            let spec = DatasetSpec { package: Some(package), ..toy(&[("a", b"one")]) };
-            let error = fetch_files(&spec, None, target.path(), &mut quiet).unwrap_err();
-            assert!(matches!(error, DataError::Fetch { .. }), "{error}");
-        }
+        let stop = &mut |_, _| ControlFlow::Break(());
+        let source = Folder::new();
+        source.write("a", b"one");
+        let spec = toy(&[("a", b"one")]);
+        let error = fetch_files(&spec, Some(source.path()), target.path(), stop).unwrap_err();
+        assert!(matches!(error, DataError::Stopped), "{error}");
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
 }

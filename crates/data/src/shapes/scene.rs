@@ -111,7 +111,8 @@ impl Scene {
         is_held_out(self.main.kind(), second)
     }
 
-    /// Probability that a training, validation or test image shows this scene; 0 if it is held out or not of the grammar.
+    /// Probability that a training, validation or test image of `scenes: all` shows this scene; 0 if it is held out or not
+    /// of the grammar. `scenes: simple` draws from its subset with the same odds.
     ///
     /// Sums to one over [`scenes`](super::scenes).
     pub fn probability(&self) -> f64 {

@@ -3,11 +3,12 @@
 use super::say;
 use crate::{
     cli::{DataArgs, DataCommand},
+    interrupt,
     log::Reporter,
 };
 use anyhow::Result;
 use paragone_data::{DataConfig, Split};
-use std::{path::Path, process::ExitCode};
+use std::{ops::ControlFlow, path::Path, process::ExitCode};
 use tch::Tensor;
 
 pub fn execute(args: &DataArgs) -> Result<ExitCode> {
@@ -45,6 +46,7 @@ pub fn fetch(dataset: &str, from: Option<&Path>, datasets: &Path) -> Result<()> 
     let title = dataset.to_owned();
     let result = paragone_data::fetch(dataset, from, datasets, &mut |done, total| {
         reporter.get_or_insert_with(|| Reporter::new(&title, "bytes", 0, total)).set(done);
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     if let Some(reporter) = reporter {
         reporter.finish();

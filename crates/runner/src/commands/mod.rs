@@ -16,6 +16,9 @@ use anyhow::Result;
 use std::process::ExitCode;
 use tch::Device;
 
+/// Exit code of wrong input: a wrong argument, an experiment that cannot run, a damaged file.
+pub const EXIT_WRONG_INPUT: u8 = 2;
+
 /// Does what the command line asks. An error is wrong input; other ends have their exit codes.
 pub fn execute(command: Command) -> Result<ExitCode> {
     match command {

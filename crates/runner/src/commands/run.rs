@@ -1,6 +1,6 @@
 //! `paragone run`: trains every model of an experiment, each in a process of its own, scores and compares them.
 
-use super::{prepare, say, train::EXIT_DIVERGED};
+use super::{EXIT_WRONG_INPUT, prepare, say, train::EXIT_DIVERGED};
 use crate::{
     cli::RunArgs,
     compare::{self, Compared},
@@ -56,20 +56,22 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     }
     let _lock = start(args, experiment, &data, run)?;
 
-    let Some(mut failures) = train_all(args, experiment, run)? else {
+    let Some(untrained) = train_all(args, experiment, run)? else {
         return Ok(interrupted(run));
     };
-    match evaluate::evaluate_run(experiment, &data, run, device)? {
-        Some(unscored) => failures.extend(unscored),
-        None => return Ok(interrupted(run)),
-    }
+    let Some(unscored) = evaluate::evaluate_run(experiment, &data, run, device)? else {
+        return Ok(interrupted(run));
+    };
     let compared = Compared::read(run)?;
     let Some(comparison) = compare::write(&[compared], &data, &run.comparison(), device)? else {
         return Ok(interrupted(run));
     };
     say(comparison.table);
     say(format_args!("pictures and scores: {}", run.comparison().display()));
-    Ok(failed(&failures))
+    let wrong_input = untrained.iter().any(|failure| failure.wrong_input);
+    let reasons: Vec<String> = untrained.into_iter().map(|failure| failure.reason).collect();
+    let code = failed(&[reasons, unscored].concat());
+    Ok(if wrong_input { ExitCode::from(EXIT_WRONG_INPUT) } else { code })
 }
 
 /// The exit code of an action in which some models failed, which it names.
@@ -155,6 +157,8 @@ fn start(args: &RunArgs, experiment: &Experiment, data: &RunData, run: &RunDir) 
     if args.fresh {
         run.clear(&lock)?;
     }
+    // First of all: it makes the folder a run, which the same command continues.
+    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     // What a continued run was begun with stays on record.
     if !run.manifest().is_file() {
         write_json(&run.manifest(), &Manifest::of(experiment, data))?;
@@ -166,7 +170,6 @@ fn start(args: &RunArgs, experiment: &Experiment, data: &RunData, run: &RunDir) 
             write_json(&dir.data(), &data.spec)?;
         }
     }
-    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     Ok(lock)
 }
 
@@ -212,7 +215,11 @@ fn continue_run(
 
 /// Trains every model that is not trained yet, `train.jobs` at a time. Returns what went wrong with which, or `None`
 /// when the user asked to stop.
-fn train_all(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Option<Vec<String>>> {
+fn train_all(
+    args: &RunArgs,
+    experiment: &Experiment,
+    run: &RunDir,
+) -> Result<Option<Vec<Untrained>>> {
     let trained = |name: &str| run.model(name).summary().exists();
     let mut waiting: VecDeque<&str> =
         experiment.models.iter().map(|model| &*model.name).filter(|name| !trained(name)).collect();
@@ -267,16 +274,26 @@ fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Resu
     command.stdin(Stdio::piped()).spawn().context("cannot start a training process")
 }
 
+/// A model that could not be trained to its end.
+struct Untrained {
+    /// Its name, and why.
+    reason: String,
+    /// Whether what is wrong is a file of the user's, such as a damaged checkpoint.
+    wrong_input: bool,
+}
+
 /// What went wrong with a model whose training has ended, if anything did.
-fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<String>> {
+fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<Untrained>> {
     if status.success() {
         return Ok(None);
     }
     let saved = read_json_if_there::<Failure>(&run.model(name).failure())?;
-    Ok(Some(match saved {
+    let reason = match saved {
         Some(failure) if status.code() == Some(i32::from(EXIT_DIVERGED)) => {
             format!("{name}: {}", failure.reason)
         }
         _ => format!("{name}: training failed ({status}); its message stands above"),
-    }))
+    };
+    let wrong_input = status.code() == Some(i32::from(EXIT_WRONG_INPUT));
+    Ok(Some(Untrained { reason, wrong_input }))
 }

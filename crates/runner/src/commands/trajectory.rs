@@ -1,7 +1,8 @@
 //! `paragone trajectory`: how a model makes its images, as film strips.
 //!
 //! What is drawn follows from what the model offers: the forward process if it has one, the sampler's way if it takes
-//! several calls (noise to picture, or pixel after pixel), a walk between latents if it has those.
+//! several calls (noise to picture, or pixel after pixel), test images brought back from their latents and a walk between
+//! latents if it has those.
 
 use super::{
     prepare,
@@ -13,11 +14,12 @@ use crate::{
     data::RunData,
     draw::{cycle_classes, to_bytes},
     files::create_dir,
-    log::note,
+    interrupt::{self, EXIT_INTERRUPTED},
+    log::{Reporter, note},
 };
 use anyhow::{Result, ensure};
 use paragone_core::{
-    Conditions, DataSpec, Error, Generator, Latents, Noise, Noising, Progress, SampleRequest,
+    Batch, Conditions, DataSpec, Error, Generator, Latents, Noise, Noising, Progress, SampleRequest,
 };
 use std::{ops::ControlFlow, process::ExitCode};
 use tch::{Device, Tensor};
@@ -31,20 +33,32 @@ pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     let scene = Scene::new(args, spec, *device);
     let mut strips: Vec<(&str, Strip)> = Vec::new();
 
+    let test_images = || -> Result<Batch> {
+        let data = RunData::open(experiment, &args.datasets.datasets)?;
+        let test = data.test()?;
+        let n = scene.noise.len().min(test.len());
+        Ok(test.batch(0, n, &data.spec).to_device(*device))
+    };
+
     match model.noising() {
-        Ok(noising) => {
-            let data = RunData::open(experiment, &args.datasets.datasets)?;
-            strips.push(("noising", scene.noising(noising, &data, *device)?));
-        }
+        Ok(noising) => strips.push(("noising", scene.noising(noising, &test_images()?)?)),
         Err(lacks) => note(&format!("no noising strip: {name} {lacks}")),
     }
     match scene.sampling(model)? {
         Some(strip) => strips.push(("sampling", strip)),
+        None if interrupt::asked() => {}
         None => note(&format!("no sampling strip: {name} makes its images in one network call")),
     }
     match model.latents() {
-        Ok(latents) => strips.push(("latent-walk", scene.walk(latents)?)),
-        Err(lacks) => note(&format!("no latent walk: {name} {lacks}")),
+        Ok(latents) => {
+            let reconstruction = scene.reconstruction(latents, &test_images()?)?;
+            strips.extend(reconstruction.map(|strip| ("reconstruction", strip)));
+            strips.push(("latent-walk", scene.walk(latents)?));
+        }
+        Err(lacks) => note(&format!("no reconstruction and no latent walk: {name} {lacks}")),
+    }
+    if interrupt::asked() {
+        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
     }
 
     let out = args.out.clone().unwrap_or_else(|| run.model(name).path().join("trajectory"));
@@ -89,26 +103,27 @@ impl Scene {
     }
 
     /// Test images on their way to noise.
-    fn noising(&self, noising: &dyn Noising, data: &RunData, device: Device) -> Result<Strip> {
-        let test = data.test()?;
-        let images = test.batch(0, self.noise.len().min(test.len()), &data.spec).images;
-        let images = images.to_device(device);
-        let noise = self.noise.narrow(0, images.size()[0]);
+    fn noising(&self, noising: &dyn Noising, test: &Batch) -> Result<Strip> {
+        let noise = self.noise.narrow(0, test.len());
         let mut strip = Strip { frames: Vec::new(), labels: Vec::new() };
         for time in self.times() {
-            strip.frames.push(to_bytes(&noising.noised(&images, time, &noise)?));
+            strip.frames.push(to_bytes(&noising.noised(&test.images, time, &noise)?));
             strip.labels.push(format!("{:.0} %", time * 100.0));
         }
         Ok(strip)
     }
 
-    /// The picture after each of some network calls; `None` if there is only one.
+    /// The picture at each of some network calls, and at last what came out; `None` if there is only one, or when the
+    /// user asked to stop.
     fn sampling(&self, model: &dyn Generator) -> Result<Option<Strip>> {
         let mut strip = Strip { frames: Vec::new(), labels: Vec::new() };
+        let mut reporter = None;
         let mut on_step = |progress: Progress| {
-            if progress.calls < 2 {
+            if progress.calls < 2 || interrupt::asked() {
                 return ControlFlow::Break(());
             }
+            let new = || Reporter::new("sampling", "calls", 0, progress.calls);
+            reporter.get_or_insert_with(new).set(progress.call);
             // Frame i of f is shown at the call that is nearest to a share i / (f - 1) of all.
             let frames = self.frames.min(progress.calls as usize);
             let due = 1 + strip.frames.len() as u64 * (progress.calls - 1) / (frames as u64 - 1);
@@ -119,11 +134,37 @@ impl Scene {
             ControlFlow::Continue(())
         };
         let request = SampleRequest::new(&self.conditions, &self.noise);
-        match tch::no_grad(|| model.sample(&request, &mut on_step)) {
-            Ok(_) => Ok(Some(strip)),
+        let drawn = tch::no_grad(|| model.sample(&request, &mut on_step));
+        if let Some(reporter) = reporter {
+            reporter.finish();
+        }
+        match drawn {
+            Ok(images) => {
+                strip.frames.splice(strip.frames.len() - 1.., [to_bytes(&images)]);
+                Ok(Some(strip))
+            }
             Err(Error::Stopped) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Test images, and what their latents bring back with nothing left to chance; `None` when the user asked to stop.
+    fn reconstruction(&self, latents: &dyn Latents, test: &Batch) -> Result<Option<Strip>> {
+        let noise = self.noise.narrow(0, test.len());
+        let mut on_step = |_: Progress| match interrupt::asked() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let z = match latents.encode(test, &noise, &mut on_step) {
+            Ok(z) => z,
+            Err(Error::Stopped) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let request =
+            SampleRequest { temperature: 0.0, ..SampleRequest::new(&test.conditions, &noise) };
+        let decoded = tch::no_grad(|| latents.decode(&z, &request))?;
+        let frames = vec![to_bytes(&test.images), to_bytes(&decoded)];
+        Ok(Some(Strip { frames, labels: vec!["test image".into(), "decoded".into()] }))
     }
 
     /// From one draw of the prior to another on the sphere that the prior's mass lies near.

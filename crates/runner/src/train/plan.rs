@@ -58,6 +58,11 @@ const WARM_UP: u64 = 3;
 /// Share of a budget in seconds, and most seconds, that timing may take.
 const TIMING: (f64, f64) = (0.02, 10.0);
 
+/// Steps timed at once, at least.
+const FEWEST_TIMED: u64 = 4;
+/// Longest cycle that is measured whole: of a longer one, what is left of its cost out here is less than a hundredth.
+const LONGEST_CYCLE: u64 = 128;
+
 /// Counts and, for a budget in seconds, times throw-away steps of a throw-away trainer over whole cycles of phases.
 pub fn measure(
     mut trainer: Trainer,
@@ -65,7 +70,8 @@ pub fn measure(
     device: Device,
     mut next_batch: impl FnMut() -> Batch,
 ) -> Result<Measured> {
-    let cycle = trainer.phases().map(|phase| phase.every).fold(1, lcm);
+    let cycle = trainer.phases().map(|phase| phase.every).fold(trainer.model().loss_cycle(), lcm);
+    let cycle = cycle.min(LONGEST_CYCLE);
     let mut step = 0;
     let mut images = 0;
     let mut make = |trainer: &mut Trainer, steps: u64| -> Result<u64> {
@@ -89,13 +95,13 @@ pub fn measure(
         return Ok(Measured { flops_per_image, seconds_per_image: 0.0 });
     };
 
-    make(&mut trainer, WARM_UP.div_ceil(cycle) * cycle)?;
+    make(&mut trainer, WARM_UP.next_multiple_of(cycle))?;
     let limit = (TIMING.0 * seconds).min(TIMING.1);
     let start = Instant::now();
     let mut timings = Vec::new();
     while timings.is_empty() || start.elapsed().as_secs_f64() < limit {
         let begun = Instant::now();
-        let seen = make(&mut trainer, lcm(cycle, 4))?;
+        let seen = make(&mut trainer, FEWEST_TIMED.next_multiple_of(cycle))?;
         timings.push(begun.elapsed().as_secs_f64() / seen as f64);
     }
     Ok(Measured { flops_per_image, seconds_per_image: median(timings) })

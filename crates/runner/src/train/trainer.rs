@@ -142,6 +142,11 @@ impl Trainer {
         self.vars.trainable_variables().iter().map(|t| t.numel() as i64).sum()
     }
 
+    /// The model in training.
+    pub fn model(&self) -> &dyn Generator {
+        &*self.model
+    }
+
     /// The phases, with the optimiser settings in force.
     pub fn phases(&self) -> impl Iterator<Item = &Phase> {
         self.optimizers.iter().map(|optimizer| &optimizer.phase)
