@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -147,6 +148,34 @@ fn a_second_command_on_the_same_run_is_refused() {
     first.wait(Duration::from_secs(30)).expect(130);
     let saved = json(&newest_checkpoint(&model).join("state.json"));
     assert_eq!(check_metrics(&model).last(), saved["step"].as_u64().as_ref());
+}
+
+/// What a kill leaves of a run that has hardly begun.
+#[test]
+fn a_run_killed_in_its_first_moments_is_continued() {
+    let dir = scratch("first-moments");
+    let family = families()[0];
+    let experiment = experiment(&dir, &[family], &[ENDLESS, NEVER_DRAW]);
+    let out = dir.join("run");
+    fs::create_dir_all(&out).expect("a folder");
+    fs::write(out.join("lock"), "").expect("a lock");
+    fs::write(out.join(".experiment.yaml.tmp-1"), "name: fi").expect("a part of a file");
+    let first = Running::start(&experiment, &out, &[]);
+    wait_for("training", LIMIT, || logged(&out.join(family)) > 0);
+    first.signal_all("KILL");
+    first.wait(LIMIT);
+    wait_for("the lock", LIMIT, || is_idle(&out.join(family)));
+    assert!(!out.join(".experiment.yaml.tmp-1").exists());
+
+    for file in ["manifest.json", &format!("{family}/data.json")] {
+        fs::remove_file(out.join(file)).expect("a file of the run");
+    }
+    let lines = logged(&out.join(family));
+    let second = Running::start(&experiment, &out, &[]);
+    wait_for("training goes on", LIMIT, || logged(&out.join(family)) > lines);
+    assert!(out.join("manifest.json").is_file());
+    second.signal_all("INT");
+    second.wait(LIMIT).expect(130);
 }
 
 const NEVER_SAVE: (&str, &str) = ("train.checkpoint_every", "{ seconds: 100000 }");
