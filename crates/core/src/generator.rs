@@ -237,7 +237,8 @@ pub struct Progress<'a> {
     pub call: u64,
     /// Network calls in all.
     pub calls: u64,
-    /// What the call worked on, f32 `[n, c, h, w]` in [-1, 1]: a picture on its way. Computed only when called.
+    /// The picture on its way, f32 `[n, c, h, w]` in [-1, 1]: what the call made, or what it began from where it made no
+    /// picture but a direction. Computed only when called.
     pub images: &'a dyn Fn() -> Tensor,
 }
 

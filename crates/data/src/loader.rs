@@ -55,7 +55,7 @@ pub struct Loader {
     /// Number of the first image of the next batch to be begun.
     next_begun: u64,
     /// Batches in the making, the next one first.
-    begun: VecDeque<Receiver<Batch>>,
+    begun: VecDeque<Receiver<Rows>>,
     next_image: u64,
 }
 
@@ -97,7 +97,7 @@ impl Loader {
         let maker = Arc::clone(&self.maker);
         rayon::spawn(move || {
             // Nobody listens once the loader is gone.
-            let _ = sender.send(maker.batch(first_image, &indices));
+            let _ = sender.send(maker.rows(first_image, &indices));
         });
     }
 
@@ -106,8 +106,8 @@ impl Loader {
     pub fn next(&mut self) -> Batch {
         self.begin();
         self.next_image += self.maker.options.batch_size as u64;
-        let batch = self.begun.pop_front().expect("one was begun above");
-        batch.recv().expect("a batch that was begun is made")
+        let rows = self.begun.pop_front().expect("one was begun above");
+        self.maker.to_batch(&rows.recv().expect("a batch that was begun is made"))
     }
 
     /// Number of the image that the next batch begins with: images handed out so far, before a resume included.
@@ -116,7 +116,10 @@ impl Loader {
     }
 }
 
-/// Makes batches. Plain loops: libtorch's operators would start a second team of threads beside training's.
+/// A batch as numbers: pixels, then classes.
+type Rows = (Vec<f32>, Vec<i64>);
+
+/// Makes batches. Plain loops: libtorch's operators would start teams of threads beside training's.
 #[derive(Debug)]
 struct Maker {
     pixels: Vec<u8>,
@@ -142,7 +145,7 @@ impl Maker {
     }
 
     /// The images at `indices`, of which the first is number `first_image` of training.
-    fn batch(&self, first_image: u64, indices: &[u32]) -> Batch {
+    fn rows(&self, first_image: u64, indices: &[u32]) -> Rows {
         let n = indices.len();
         let numel = self.data.shape.numel() as usize;
         let mut images = vec![0f32; n * numel];
@@ -155,10 +158,15 @@ impl Maker {
                 *class = classes[index];
             }
         }
-        let none = Conditions::none(n as i64, &self.data, Device::Cpu);
+        (images, class)
+    }
+
+    fn to_batch(&self, (images, class): &Rows) -> Batch {
+        let n = class.len() as i64;
+        let none = Conditions::none(n, &self.data, Device::Cpu);
         Batch {
-            images: Tensor::from_slice(&images).reshape(self.data.shape.batch(n as i64)),
-            conditions: Conditions { class: Tensor::from_slice(&class), ..none },
+            images: Tensor::from_slice(images).reshape(self.data.shape.batch(n)),
+            conditions: Conditions { class: Tensor::from_slice(class), ..none },
         }
     }
 

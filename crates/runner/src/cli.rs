@@ -26,7 +26,7 @@ pub enum Command {
     Sample(SampleArgs),
     /// Lay the models of finished runs side by side
     Compare(CompareArgs),
-    /// Show how a model makes its images: noising and denoising, pixel order, latent walks
+    /// Show how a model makes its images: noising and denoising, pixel order, reconstructions, latent walks
     Trajectory(TrajectoryArgs),
     /// See, fetch and show datasets
     Data(DataArgs),
@@ -115,7 +115,7 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     /// Folder of the run
     pub run: PathBuf,
-    /// Override a value of `eval`, or a sampler's option, such as models.diffusion.sampler.steps=10
+    /// Override a value of `eval`, or a sampler's option, such as models.diffusion.sampler.steps=20
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Where the comparison goes [default: the run's `comparison`]
@@ -197,7 +197,7 @@ pub struct TrajectoryArgs {
     /// Images: rows of a strip
     #[arg(long, short, default_value_t = 4)]
     pub n: usize,
-    /// Moments: columns of a strip
+    /// Most columns of a strip
     #[arg(long, default_value_t = 11)]
     pub frames: usize,
     /// Seed of the first image; the others count up

@@ -262,6 +262,7 @@ fn scores(
             (Score::Measured { value, std }, Some(floor)) => {
                 Score::Measured { value: value - floor, std: *std }
             }
+            (Score::Missing { .. }, _) => distance.clone(),
             _ => Score::missing("no test images were compared with this split"),
         };
         (split.clone(), excess)

@@ -61,13 +61,10 @@ impl RunDir {
         let lock = Lock::take(&self.0)?;
         // A training that was told to stop by its parent's end may still be saving.
         for model in entries(&self.0)?.iter().filter(|entry| entry.join(Lock::FILE).is_file()) {
-            Lock::take(model)?;
+            let _lock = Lock::take(model)?;
+            remove_asides(model)?;
         }
         remove_asides(&self.0)?;
-        entries(&self.0)?
-            .iter()
-            .filter(|entry| entry.is_dir())
-            .try_for_each(|dir| remove_asides(dir))?;
         Ok(lock)
     }
 
@@ -76,7 +73,14 @@ impl RunDir {
         let mut all = entries(&self.0)?;
         all.retain(|entry| !entry.ends_with(Lock::FILE));
         all.sort_by_key(|entry| *entry == self.experiment());
-        all.iter().try_for_each(|entry| remove(entry))
+        // Each goes whole: a model without some of its files would be taken for one at another stage.
+        for entry in all {
+            let aside = aside(&entry);
+            fs::rename(&entry, &aside)
+                .with_context(|| format!("cannot delete {}", entry.display()))?;
+            remove(&aside)?;
+        }
+        Ok(())
     }
 
     /// A model given by its own directory, such as `runs/a/diffusion`: its run and its name.

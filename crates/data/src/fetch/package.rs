@@ -9,7 +9,6 @@ use flate2::read::GzDecoder;
 use std::{
     fs,
     ops::ControlFlow,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -53,7 +52,7 @@ pub(super) fn unpack(
             let mut dpkg = Command::new("dpkg-deb");
             dpkg.arg("-x").arg(archive).arg(&unpacked);
             run(spec, dpkg, "try again", &staging.join("unpack.log"), &mut || {
-                ControlFlow::Continue(())
+                progress(package.bytes, package.bytes)
             })?;
         }
         Registry::Npm => {
@@ -76,9 +75,7 @@ fn run(
     let program = command.get_program().to_string_lossy().into_owned();
     // Into a file: a pipe that nobody reads would stop the program once it is full.
     let errors = fs::File::create(log).map_err(|e| DataError::io(log, e))?;
-    // In a group of its own: a Ctrl-C is ours to pass on, and not to be taken for a failed download.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).process_group(0);
-    let child = command.spawn();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
     let mut child = child.map_err(|e| failed(spec, format!("cannot run {program} ({e})")))?;
     let status = loop {
         match child.try_wait().map_err(|e| DataError::io(&program, e))? {
@@ -95,13 +92,20 @@ fn run(
     if status.success() {
         return Ok(());
     }
+    // A Ctrl-C reaches the program too: its end is then no failure of its own.
+    go_on(tick())?;
     let said = fs::read_to_string(log).unwrap_or_default();
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("without a word");
+    let last = said.lines().rev().find(|line| is_telling(line)).unwrap_or("without a word");
     Err(DataError::Fetch {
         dataset: spec.name.clone(),
         problem: format!("{program} failed: {last}"),
         advice: format!("{advice}, or {}", spec.by_hand),
     })
+}
+
+/// Whether a line says what went wrong, not only where npm keeps its log.
+fn is_telling(line: &str) -> bool {
+    !line.trim().is_empty() && !line.contains("A complete log of this run")
 }
 
 /// Bytes of the files in a folder.
@@ -126,7 +130,9 @@ mod tests {
     fn a_failed_client_is_quoted() {
         let go_on = &mut || ControlFlow::Continue(());
         run_shell("true", go_on).unwrap();
-        let text = run_shell("echo no such package >&2; exit 3", go_on).unwrap_err().to_string();
+        let script =
+            "echo no such package >&2; echo A complete log of this run is kept >&2; exit 3";
+        let text = run_shell(script, go_on).unwrap_err().to_string();
         assert!(text.contains("sh failed: no such package; try again, or download"), "{text}");
         let missing = Command::new("paragone-no-such-program");
         let folder = Folder::new();

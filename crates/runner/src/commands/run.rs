@@ -33,10 +33,10 @@ pub fn execute(args: &RunArgs) -> Result<ExitCode> {
         let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
         let run = RunDir::new(out.join(folder.as_deref().unwrap_or_default()));
         let code = run_one(args, experiment, &run)?;
-        if interrupt::asked() {
+        if interrupt::asked() || code == ExitCode::from(EXIT_INTERRUPTED as u8) {
             return Ok(code);
         }
-        if code != ExitCode::SUCCESS {
+        if code != ExitCode::SUCCESS && worst != ExitCode::from(EXIT_WRONG_INPUT) {
             worst = code;
         }
     }
@@ -68,10 +68,10 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     };
     say(comparison.table);
     say(format_args!("pictures and scores: {}", run.comparison().display()));
-    let wrong_input = untrained.iter().any(|failure| failure.wrong_input);
+    let is_error = untrained.iter().any(|failure| failure.is_error);
     let reasons: Vec<String> = untrained.into_iter().map(|failure| failure.reason).collect();
     let code = failed(&[reasons, unscored].concat());
-    Ok(if wrong_input { ExitCode::from(EXIT_WRONG_INPUT) } else { code })
+    Ok(if is_error { ExitCode::from(EXIT_WRONG_INPUT) } else { code })
 }
 
 /// The exit code of an action in which some models failed, which it names.
@@ -278,8 +278,8 @@ fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Resu
 struct Untrained {
     /// Its name, and why.
     reason: String,
-    /// Whether what is wrong is a file of the user's, such as a damaged checkpoint.
-    wrong_input: bool,
+    /// Whether training ended with an error, such as a damaged checkpoint, rather than by diverging or crashing.
+    is_error: bool,
 }
 
 /// What went wrong with a model whose training has ended, if anything did.
@@ -294,6 +294,6 @@ fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<Untrai
         }
         _ => format!("{name}: training failed ({status}); its message stands above"),
     };
-    let wrong_input = status.code() == Some(i32::from(EXIT_WRONG_INPUT));
-    Ok(Some(Untrained { reason, wrong_input }))
+    let is_error = status.code() == Some(i32::from(EXIT_WRONG_INPUT));
+    Ok(Some(Untrained { reason, is_error }))
 }

@@ -50,14 +50,21 @@ pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
         None => note(&format!("no sampling strip: {name} makes its images in one network call")),
     }
     match model.latents() {
+        Ok(_) if interrupt::asked() => {}
         Ok(latents) => {
-            let reconstruction = scene.reconstruction(latents, &test_images()?)?;
-            strips.extend(reconstruction.map(|strip| ("reconstruction", strip)));
             strips.push(("latent-walk", scene.walk(latents)?));
+            match test_images() {
+                Ok(test) => {
+                    let reconstruction = scene.reconstruction(latents, &test)?;
+                    strips.extend(reconstruction.map(|strip| ("reconstruction", strip)));
+                }
+                Err(error) => note(&format!("no reconstruction: {error:#}")),
+            }
         }
         Err(lacks) => note(&format!("no reconstruction and no latent walk: {name} {lacks}")),
     }
     if interrupt::asked() {
+        note("stopped: nothing is written");
         return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
     }
 
@@ -151,11 +158,17 @@ impl Scene {
     /// Test images, and what their latents bring back with nothing left to chance; `None` when the user asked to stop.
     fn reconstruction(&self, latents: &dyn Latents, test: &Batch) -> Result<Option<Strip>> {
         let noise = self.noise.narrow(0, test.len());
-        let mut on_step = |_: Progress| match interrupt::asked() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        let mut reporter = None;
+        let mut on_step = |progress: Progress| {
+            let new = || Reporter::new("reconstruction", "calls", 0, progress.calls);
+            reporter.get_or_insert_with(new).set(progress.call);
+            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let z = match latents.encode(test, &noise, &mut on_step) {
+        let encoded = latents.encode(test, &noise, &mut on_step);
+        if let Some(reporter) = reporter {
+            reporter.finish();
+        }
+        let z = match encoded {
             Ok(z) => z,
             Err(Error::Stopped) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -22,12 +22,17 @@ use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Device;
 
+/// Counts up when this program draws other samples from the same model, or computes a score otherwise.
+pub const VERSION: u32 = 1;
+
 /// Why samples have no conditional accuracy.
 pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
 
 /// What all scores of a run depend on besides its models: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
+    /// [`VERSION`] at the time.
+    pub version: u32,
     /// The experiment's `eval` section.
     pub eval: serde_json::Value,
     /// SHA-256 of the training images.
@@ -43,6 +48,7 @@ pub struct Basis {
 impl Basis {
     fn of(experiment: &Experiment, data: &RunData, networks: &Networks) -> Result<Self> {
         Ok(Self {
+            version: VERSION,
             eval: serde_json::to_value(&experiment.eval)?,
             train_hash: data.train.hash.clone(),
             test_hash: data.test()?.hash.clone(),

@@ -99,6 +99,7 @@ pub fn score(
     let mut cost = Cost::default();
     for &seed in &eval.seeds {
         let source = Source {
+            version: settings.basis.version,
             model: section(config),
             weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
             train_hash: data.train.hash.clone(),
@@ -152,6 +153,7 @@ pub fn score(
 /// What a set of images was drawn from. The same source is drawn from once.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Source {
+    version: u32,
     model: serde_json::Value,
     /// SHA-256 of the averaged weights.
     weights: String,

@@ -16,7 +16,7 @@ pub struct Plan {
     pub steps: u64,
     /// Images in a step.
     pub batch_size: u64,
-    /// Multiply-adds times two of training, per image; measured on one cycle of phases.
+    /// Multiply-adds times two of training, per image; measured on one cycle of phases and losses.
     pub flops_per_image: f64,
     /// Seconds per image that a budget in seconds was divided by; absent for other budgets.
     pub seconds_per_image: Option<f64>,
@@ -60,10 +60,10 @@ const TIMING: (f64, f64) = (0.02, 10.0);
 
 /// Steps timed at once, at least.
 const FEWEST_TIMED: u64 = 4;
-/// Longest cycle that is measured whole: of a longer one, what is left of its cost out here is less than a hundredth.
+/// Longest cycle that is measured whole; what comes more seldom counts as if it came this often.
 const LONGEST_CYCLE: u64 = 128;
 
-/// Counts and, for a budget in seconds, times throw-away steps of a throw-away trainer over whole cycles of phases.
+/// Counts and, for a budget in seconds, times throw-away steps of a throw-away trainer over whole cycles of phases and losses.
 pub fn measure(
     mut trainer: Trainer,
     budget: &Budget,
@@ -95,7 +95,7 @@ pub fn measure(
         return Ok(Measured { flops_per_image, seconds_per_image: 0.0 });
     };
 
-    make(&mut trainer, WARM_UP.next_multiple_of(cycle))?;
+    make(&mut trainer, WARM_UP)?;
     let limit = (TIMING.0 * seconds).min(TIMING.1);
     let start = Instant::now();
     let mut timings = Vec::new();
