@@ -5,6 +5,7 @@ use crate::{MetricError, Result, Role};
 const EMBEDDED: &[(&str, Role, &[u8])] = &[
     ("fashion-mnist", Role::Features, include_bytes!("../weights/fashion-mnist.safetensors")),
     ("fashion-mnist", Role::Judge, include_bytes!("../weights/fashion-mnist-judge.safetensors")),
+    ("cifar10", Role::Features, include_bytes!("../weights/cifar10.safetensors")),
     ("mnist", Role::Features, include_bytes!("../weights/mnist.safetensors")),
     ("mnist", Role::Judge, include_bytes!("../weights/mnist-judge.safetensors")),
     ("shapes", Role::Features, include_bytes!("../weights/shapes.safetensors")),
@@ -40,6 +41,7 @@ mod tests {
             // The command in weights/README.md makes them again.
             assert_eq!(card.options, crate::TrainOptions::for_dataset(dataset, *role));
             let least = match *dataset {
+                "cifar10" => 0.8,
                 "fashion-mnist" => 0.91,
                 _ => 0.99,
             };
@@ -58,7 +60,8 @@ mod tests {
         let error = find("sheep", Role::Features).unwrap_err().to_string();
         assert_eq!(
             error,
-            "there is no feature network for the dataset sheep; there is one for fashion-mnist, mnist, shapes"
+            "there is no feature network for the dataset sheep; there is one for fashion-mnist, cifar10, mnist, \
+             shapes"
         );
         assert!(ClassifierFeatures::judge_for_dataset("sheep", Device::Cpu).is_err());
     }
