@@ -6,6 +6,7 @@ const EMBEDDED: &[(&str, Role, &[u8])] = &[
     ("fashion-mnist", Role::Features, include_bytes!("../weights/fashion-mnist.safetensors")),
     ("fashion-mnist", Role::Judge, include_bytes!("../weights/fashion-mnist-judge.safetensors")),
     ("cifar10", Role::Features, include_bytes!("../weights/cifar10.safetensors")),
+    ("cifar10", Role::Judge, include_bytes!("../weights/cifar10-judge.safetensors")),
     ("mnist", Role::Features, include_bytes!("../weights/mnist.safetensors")),
     ("mnist", Role::Judge, include_bytes!("../weights/mnist-judge.safetensors")),
     ("shapes", Role::Features, include_bytes!("../weights/shapes.safetensors")),
