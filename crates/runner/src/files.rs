@@ -118,6 +118,11 @@ impl ModelDir {
         self.0.join("checkpoints")
     }
 
+    /// Averaged weights on the way.
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
+    }
+
     /// One object a logged step.
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics.jsonl")

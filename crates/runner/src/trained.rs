@@ -28,7 +28,16 @@ pub struct Trained {
 impl Trained {
     /// Reads the newest checkpoint of a model. `config` may differ from the trained one in what has no weights.
     pub fn load(config: &ModelConfig, dir: &ModelDir, device: Device) -> Result<Self> {
-        let weights = Checkpoints::new(dir.checkpoints()).latest_ema()?;
+        Self::of(config, dir, Checkpoints::new(dir.checkpoints()).latest_ema()?, device)
+    }
+
+    /// Reads a model from a file of its averaged weights.
+    pub fn of(
+        config: &ModelConfig,
+        dir: &ModelDir,
+        weights: PathBuf,
+        device: Device,
+    ) -> Result<Self> {
         let spec: DataSpec = read_json(&dir.data())?;
         config.model.validate(&spec)?;
         let mut vars = nn::VarStore::new(device);

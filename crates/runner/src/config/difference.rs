@@ -35,8 +35,8 @@ impl Difference {
 }
 
 /// Keys of `train` that change what is written and when, not the weights.
-const BOOKKEEPING: [&str; 5] =
-    ["checkpoint_every", "keep_checkpoints", "log_every", "sample_every", "jobs"];
+const BOOKKEEPING: [&str; 6] =
+    ["checkpoint_every", "keep_checkpoints", "snapshots", "log_every", "sample_every", "jobs"];
 
 impl Experiment {
     /// What changed since `trained`, the experiment of an earlier run; names and bookkeeping aside.

@@ -25,6 +25,9 @@ pub struct TrainConfig {
     pub checkpoint_every: Interval,
     /// Latest checkpoints to keep.
     pub keep_checkpoints: u64,
+    /// Averaged weights kept on the way: after a half, a quarter, an eighth of the budget and so on, so many times. Scores
+    /// against training time come from them.
+    pub snapshots: u64,
     /// Optimiser steps between logged ones.
     pub log_every: u64,
     /// Time between sample grids, as a share of the budget or in seconds.
@@ -118,6 +121,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             checkpoint_every: Interval::Seconds(60.0),
             keep_checkpoints: 2,
+            snapshots: 5,
             log_every: 20,
             sample_every: Interval::Share(0.1),
             threads: None,

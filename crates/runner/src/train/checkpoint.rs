@@ -1,11 +1,12 @@
-//! Checkpoints: written aside, synced, renamed, so that a kill at any moment leaves the last whole one.
+//! Checkpoints, from which training resumes, and snapshots, which show how a model came to be: written aside, synced,
+//! renamed, so that a kill at any moment leaves the last whole one.
 
 use super::Trainer;
 use crate::files::{aside, create_dir, read_json, sync_directory, write_json};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -57,18 +58,11 @@ impl Checkpoints {
 
     /// Saves everything a resumed run needs, then drops all but the newest `keep`.
     pub fn save(&self, trainer: &Trainer, state: &State, keep: usize) -> Result<()> {
-        create_dir(&self.dir)?;
-        let path = self.dir.join(format!("step-{}", state.step));
-        let aside = aside(&path);
-        let _ = fs::remove_dir_all(&aside);
-        create_dir(&aside)?;
-        write_tensors(&trainer.model_state(), &aside.join(MODEL))?;
-        write_tensors(&trainer.ema_state(), &aside.join(EMA))?;
-        write_tensors(&trainer.optimizer_state(), &aside.join(OPTIMIZER))?;
-        write_json(&aside.join(STATE), state)?;
-        sync_directory(&aside)?;
-        fs::rename(&aside, &path).with_context(|| path.display().to_string())?;
-        sync_directory(&self.dir)?;
+        write_step(&self.dir, state, |dir| {
+            write_tensors(&trainer.model_state(), &dir.join(MODEL))?;
+            write_tensors(&trainer.ema_state(), &dir.join(EMA))?;
+            write_tensors(&trainer.optimizer_state(), &dir.join(OPTIMIZER))
+        })?;
         self.prune(keep)
     }
 
@@ -82,19 +76,7 @@ impl Checkpoints {
     }
 
     fn all(&self) -> Result<BTreeMap<u64, PathBuf>> {
-        let mut found = BTreeMap::new();
-        if !self.dir.exists() {
-            return Ok(found);
-        }
-        let entries = fs::read_dir(&self.dir).with_context(|| self.dir.display().to_string())?;
-        for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if let Some(step) = name.strip_prefix("step-").and_then(|step| step.parse().ok()) {
-                found.insert(step, path);
-            }
-        }
-        Ok(found)
+        steps(&self.dir)
     }
 
     fn prune(&self, keep: usize) -> Result<()> {
@@ -105,6 +87,78 @@ impl Checkpoints {
         }
         Ok(())
     }
+}
+
+/// Averaged weights on the way: after a half, a quarter, an eighth of the training and so on.
+#[derive(Debug)]
+pub struct Snapshots {
+    dir: PathBuf,
+    due: BTreeSet<u64>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// File of the averaged weights.
+    pub weights: PathBuf,
+    /// Where training stood.
+    pub state: State,
+}
+
+impl Snapshots {
+    /// `count` snapshots of a training of `steps` steps, fewer if it is too short for them, in `dir`, which need not exist.
+    pub fn new(dir: PathBuf, steps: u64, count: u64) -> Self {
+        let halvings = (1..=count).map_while(|halvings| steps.checked_shr(halvings as u32));
+        Self { dir, due: halvings.filter(|&step| step > 0).collect() }
+    }
+
+    /// Saves the averaged weights if their time has come.
+    pub fn save_if_due(&self, trainer: &Trainer, state: &State) -> Result<()> {
+        if !self.due.contains(&state.step) {
+            return Ok(());
+        }
+        write_step(&self.dir, state, |dir| write_tensors(&trainer.ema_state(), &dir.join(EMA)))
+    }
+
+    /// Those in `dir`, in the order they were made.
+    pub fn read(dir: &Path) -> Result<Vec<Snapshot>> {
+        let snapshot = |path: PathBuf| {
+            Ok(Snapshot { weights: path.join(EMA), state: read_json(&path.join(STATE))? })
+        };
+        steps(dir)?.into_values().map(snapshot).collect()
+    }
+}
+
+/// Writes `dir/step-<n>` whole or not at all: what `write` puts into the folder it is given, and the state.
+fn write_step(dir: &Path, state: &State, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    create_dir(dir)?;
+    let path = dir.join(format!("step-{}", state.step));
+    let aside = aside(&path);
+    let _ = fs::remove_dir_all(&aside);
+    create_dir(&aside)?;
+    write(&aside)?;
+    write_json(&aside.join(STATE), state)?;
+    sync_directory(&aside)?;
+    // A training that resumes from before this step makes it anew.
+    let _ = fs::remove_dir_all(&path);
+    fs::rename(&aside, &path).with_context(|| path.display().to_string())?;
+    Ok(sync_directory(dir)?)
+}
+
+/// The folders `step-<n>` of `dir` by n.
+fn steps(dir: &Path) -> Result<BTreeMap<u64, PathBuf>> {
+    let mut found = BTreeMap::new();
+    if !dir.exists() {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(step) = name.strip_prefix("step-").and_then(|step| step.parse().ok()) {
+            found.insert(step, path);
+        }
+    }
+    Ok(found)
 }
 
 /// Writes named tensors as safetensors and syncs the file.
@@ -139,4 +193,17 @@ pub fn read_tensors(path: &Path, into: &[(String, Tensor)]) -> Result<()> {
         bail!("{} has `{name}`, which the model lacks", path.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn snapshots_halve_the_training() {
+        let due = |steps, count| Vec::from_iter(Snapshots::new(PathBuf::new(), steps, count).due);
+        assert_eq!(due(1000, 4), [62, 125, 250, 500]);
+        assert_eq!(due(3, 70), [1]);
+        assert_eq!(due(1000, 0), []);
+    }
 }

@@ -1,7 +1,7 @@
 //! Training one model from its plan to its end, or to a stop that the same command continues from.
 
 use super::{
-    Checkpoints, Plan, State, Trainer, TrainerOptions,
+    Checkpoints, Plan, Snapshots, State, Trainer, TrainerOptions,
     plan::{self, Measured},
 };
 use crate::{
@@ -100,7 +100,8 @@ impl<'a> Session<'a> {
     pub fn run(&self) -> Result<Outcome> {
         create_dir(self.dir.path())?;
         let _lock = Lock::take(self.dir.path())?;
-        for dir in [self.dir.path(), &self.dir.checkpoints(), &self.dir.samples()] {
+        let dir = &self.dir;
+        for dir in [dir.path(), &dir.checkpoints(), &dir.snapshots(), &dir.samples()] {
             remove_asides(dir)?;
         }
         if let Some(summary) = read_json_if_there(&self.dir.summary())? {
@@ -199,6 +200,7 @@ impl<'a> Session<'a> {
     ) -> Result<Outcome> {
         let mut checkpoint_due = Due::new(self.train.checkpoint_every, plan.steps);
         let mut samples_due = Due::new(self.train.sample_every, plan.steps);
+        let snapshots = Snapshots::new(self.dir.snapshots(), plan.steps, self.train.snapshots);
         let mut loader = self.data.loader(plan.batch_size, state.images);
         let mut metrics = MetricsLog::open(&self.dir.metrics(), state.metrics_bytes)?;
         let mut events = Events::create(self.dir.path(), state.step + 1)?;
@@ -236,6 +238,7 @@ impl<'a> Session<'a> {
                 log(&record, &mut metrics, &mut events)?;
             }
             reporter.set(state.images);
+            snapshots.save_if_due(trainer, &state)?;
             if sampling {
                 self.draw_samples(trainer, &mut events, state.step)?;
             }
