@@ -17,6 +17,8 @@ pub use error::ReportError;
 pub use grid::{GridOptions, Row, comparison_grid, film_strip, sample_grid};
 pub use png::save_png;
 pub use results::{
-    BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Sampling, Score, Scores, Training,
+    BitsPerDim, BySplit, CalibrationRow, ClassScore, Curves, FeatureScores, FrontierPoint,
+    Memorization, ModelRow, PointScores, Results, Sampling, SamplingPoint, Score, Scores, Training,
+    TrainingPoint,
 };
 pub use table::{Better, Cell, Column, Table, TableRow};

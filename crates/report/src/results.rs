@@ -21,6 +21,8 @@ pub struct Results {
 pub struct ModelRow {
     /// The run it is from, when several are compared.
     pub run: Option<String>,
+    /// Name of its experiment.
+    pub experiment: String,
     /// Its name in the experiment.
     pub model: String,
     /// Its family.
@@ -35,8 +37,16 @@ pub struct ModelRow {
     pub sampling: Sampling,
     /// How good it is.
     pub scores: Scores,
+    /// The same scores in other features than the headline's, by the extractor's name.
+    pub other_features: BTreeMap<String, FeatureScores>,
+    /// Fréchet distance to the training images of each class, of the samples asked for it.
+    pub per_class: Vec<ClassScore>,
     /// Likelihood by further methods than that of `scores`.
     pub further_bits_per_dim: Vec<BitsPerDim>,
+    /// Whether it repeats training images, if that was looked into.
+    pub memorization: Option<Memorization>,
+    /// Scores of fewer images along its training and under other settings of its sampler.
+    pub curves: Curves,
     /// Numbers that the model tells about itself.
     pub facts: BTreeMap<String, f64>,
 }
@@ -74,14 +84,31 @@ pub type BySplit = BTreeMap<String, Score>;
 
 /// Every score of a set of images. One that does not apply says why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Scores {
+    /// Comparisons of features.
+    #[serde(flatten)]
+    pub features: FeatureScores,
+    /// Inception Score (Salimans et al. 2016) by the class probabilities of the network behind the features.
+    pub inception_score: Score,
+    /// Share of the images that a classifier takes for the class asked.
+    pub conditional_accuracy: Score,
+    /// Likelihood of test images by the model's headline method.
+    pub bits_per_dim: BitsPerDim,
+}
+
+/// Scores in the features of one extractor, against each reference split.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeatureScores {
     /// Fréchet distance between Gaussians fitted to features.
     pub frechet_distance: BySplit,
     /// By how much it exceeds what as many real test images score: the floor, which falls as their number grows.
     pub frechet_distance_excess: BySplit,
+    /// Its limit for ever more samples, from a fit against 1/n (Chong & Forsyth 2020).
+    pub frechet_distance_infinity: BySplit,
     /// Kernel distance (squared maximum mean discrepancy) of features, unbiased.
     pub kernel_distance: BySplit,
+    /// Half the width of the kernel distance's 95 % confidence interval.
+    pub kernel_distance_interval: BySplit,
     /// Share of the images that look real.
     pub precision: BySplit,
     /// Share of real images that look like one of them.
@@ -90,10 +117,104 @@ pub struct Scores {
     pub density: BySplit,
     /// Share of real neighbourhoods that hold an image.
     pub coverage: BySplit,
+}
+
+/// Fréchet distance within one class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassScore {
+    /// Name of the class.
+    pub class: String,
+    /// Samples asked for it.
+    pub samples: i64,
+    /// The distance; it is biased upwards the more, the fewer images a class has.
+    pub frechet_distance: Score,
+    /// What test images of the class score.
+    pub floor: Score,
+}
+
+/// Whether samples are nearer to training images than new images are: in subsets of equal size, so that a half is chance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memorization {
+    /// Share of samples whose nearest training image is nearer than their nearest test image, in features; a half is chance.
+    pub nearer_to_train_features: Score,
+    /// The same in pixels.
+    pub nearer_to_train_pixels: Score,
+    /// Share of samples nearer to a training image, in pixels, than all but one in a hundred test images are.
+    pub near_copies: Score,
+    /// Bits per dimension of test images minus those of training images; 0 for a model that learned nothing by heart.
+    pub bits_per_dim_gap: Score,
+}
+
+/// Scores of a few images, as curves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curves {
+    /// Images behind each point.
+    pub samples: u64,
+    /// Along training, the end included.
+    pub training: Vec<TrainingPoint>,
+    /// With more and fewer network calls, the headline's included; empty for a model that cannot choose.
+    pub sampling: Vec<SamplingPoint>,
+    /// Fidelity against diversity, the headline's setting included.
+    pub frontier: Vec<FrontierPoint>,
+    /// Why it has no such knob, by the knob's name.
+    pub lacks: BTreeMap<String, String>,
+}
+
+/// A model on its way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingPoint {
+    /// Images seen, repeats counted.
+    pub images: u64,
+    /// Seconds spent in steps.
+    pub seconds: f64,
+    /// Floating-point operations.
+    pub flops: f64,
+    /// How good it was.
+    pub scores: PointScores,
+}
+
+/// A model with a number of network calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingPoint {
+    /// Network calls of one image.
+    pub network_calls: u64,
+    /// Seconds of one image, drawn in batches.
+    pub seconds_per_image: f64,
+    /// How good it is.
+    pub scores: PointScores,
+}
+
+/// A model under a quality knob.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontierPoint {
+    /// `temperature` or `guidance_scale`.
+    pub knob: String,
+    /// Its setting; 1 is the model itself.
+    pub value: f64,
+    /// How good it is.
+    pub scores: PointScores,
+}
+
+/// Scores of a point on a curve, against the headline's reference split in the headline's features.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PointScores {
+    /// Fréchet distance.
+    pub frechet_distance: f64,
+    /// By how much it exceeds what as many test images score.
+    pub frechet_distance_excess: f64,
+    /// Share of the images that look real.
+    pub precision: f64,
+    /// Share of real images that look like one of them.
+    pub recall: f64,
     /// Share of the images that a classifier takes for the class asked.
-    pub conditional_accuracy: Score,
-    /// Likelihood of test images by the model's headline method.
-    pub bits_per_dim: BitsPerDim,
+    pub conditional_accuracy: Option<f64>,
 }
 
 /// A number, or why there is none.
@@ -155,6 +276,8 @@ pub struct CalibrationRow {
     pub name: String,
     /// How good they are.
     pub scores: Scores,
+    /// The same scores in other features than the headline's, by the extractor's name.
+    pub other_features: BTreeMap<String, FeatureScores>,
 }
 
 impl Score {

@@ -8,14 +8,28 @@ use crate::{
 /// Name, what is good, and access.
 type ScoreColumn = (&'static str, Better, fn(&Scores) -> &BySplit);
 
-const SCORES: [ScoreColumn; 7] = [
-    ("frechet_distance", Better::Lower, |s| &s.frechet_distance),
-    ("frechet_distance_excess", Better::Lower, |s| &s.frechet_distance_excess),
-    ("kernel_distance", Better::Lower, |s| &s.kernel_distance),
-    ("precision", Better::Higher, |s| &s.precision),
-    ("recall", Better::Higher, |s| &s.recall),
-    ("density", Better::Higher, |s| &s.density),
-    ("coverage", Better::Higher, |s| &s.coverage),
+const SCORES: [ScoreColumn; 9] = [
+    ("frechet_distance", Better::Lower, |s| &s.features.frechet_distance),
+    ("frechet_distance_excess", Better::Lower, |s| &s.features.frechet_distance_excess),
+    ("frechet_distance_infinity", Better::Lower, |s| &s.features.frechet_distance_infinity),
+    ("kernel_distance", Better::Lower, |s| &s.features.kernel_distance),
+    ("kernel_distance_interval", Better::None, |s| &s.features.kernel_distance_interval),
+    ("precision", Better::Higher, |s| &s.features.precision),
+    ("recall", Better::Higher, |s| &s.features.recall),
+    ("density", Better::Higher, |s| &s.features.density),
+    ("coverage", Better::Higher, |s| &s.features.coverage),
+];
+
+/// What the terminal's table shows of them, and under which name.
+const HEADLINES: [(&str, &str); 8] = [
+    ("FD", "frechet_distance"),
+    ("FD−floor", "frechet_distance_excess"),
+    ("FD∞", "frechet_distance_infinity"),
+    ("KID", "kernel_distance"),
+    ("prec", "precision"),
+    ("rec", "recall"),
+    ("dens", "density"),
+    ("cov", "coverage"),
 ];
 
 impl Results {
@@ -31,8 +45,9 @@ impl Results {
         table.text("params", |row| short(row.parameters as f64), |_| String::new());
         table.text("images", |row| short(row.train.images as f64), |_| String::new());
         if let Some(split) = &self.headline_split() {
-            let names = ["FD", "FD−floor", "KID", "prec", "rec", "dens", "cov"];
-            for ((_, better, score), name) in SCORES.iter().zip(names) {
+            for (name, key) in HEADLINES {
+                let (_, better, score) =
+                    SCORES.iter().find(|(name, ..)| *name == key).expect("one of them");
                 table.score(name, split, *better, *score);
             }
         }
@@ -70,6 +85,7 @@ impl Results {
                 table.score(&format!("{name}_{split}"), &split, better, score);
             }
         }
+        table.scores("inception_score", Better::Higher, |scores| scores.inception_score.cell());
         let accuracy = |scores: &Scores| scores.conditional_accuracy.cell();
         table.scores("conditional_accuracy", Better::Higher, accuracy);
         table.scores("bits_per_dim", Better::Lower, |scores| scores.bits_per_dim.cell());
@@ -85,7 +101,7 @@ impl Results {
         let models = self.rows.iter().map(|row| &row.scores);
         let all = models.chain(self.calibration.iter().map(|row| &row.scores));
         let mut splits: Vec<String> =
-            all.flat_map(|scores| scores.frechet_distance.keys()).cloned().collect();
+            all.flat_map(|scores| scores.features.frechet_distance.keys()).cloned().collect();
         // What models were trained on comes first, what they were tested on last.
         splits.sort_by_key(|split| (split == "test", split != "train", split.clone()));
         splits.dedup();

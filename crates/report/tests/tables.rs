@@ -1,8 +1,8 @@
 //! Tables as text and as CSV, letter for letter.
 
 use paragone_report::{
-    Better, BitsPerDim, CalibrationRow, Cell, Column, ModelRow, Results, Sampling, Score, Scores,
-    Table, TableRow, Training,
+    Better, BitsPerDim, CalibrationRow, Cell, Column, Curves, FeatureScores, ModelRow, Results,
+    Sampling, Score, Scores, Table, TableRow, Training,
 };
 use std::collections::BTreeMap;
 
@@ -127,14 +127,20 @@ fn scores(frechet: [Score; 2], accuracy: Score, bits_per_dim: BitsPerDim) -> Sco
         let of = |score: &Score| score.value().map_or_else(|| score.clone(), of);
         BTreeMap::from([("train".into(), of(&frechet[0])), ("test".into(), of(&frechet[1]))])
     };
-    Scores {
+    let features = FeatureScores {
         frechet_distance: both(&measured),
         frechet_distance_excess: both(&|frechet| measured(frechet - 0.26)),
+        frechet_distance_infinity: both(&|frechet| measured(frechet - 0.2)),
         kernel_distance: both(&|frechet| measured(frechet / 1000.0)),
+        kernel_distance_interval: both(&|frechet| measured(frechet / 9000.0)),
         precision: both(&|_| measured(0.8)),
         recall: both(&|_| measured(0.7)),
         density: both(&|_| Ok((0.9, Some(0.02))).into()),
         coverage: both(&|_| Ok((f64::NAN, None)).into()),
+    };
+    Scores {
+        features,
+        inception_score: measured(4.2),
         conditional_accuracy: accuracy,
         bits_per_dim,
     }
@@ -147,6 +153,7 @@ fn measured(value: f64) -> Score {
 fn results() -> Results {
     let model = |name: &str, frechet: f64, bits: BitsPerDim| ModelRow {
         run: None,
+        experiment: "shapes".into(),
         model: name.into(),
         family: name.into(),
         seed: 0,
@@ -165,7 +172,11 @@ fn results() -> Results {
             Score::missing("no classifier judges"),
             bits,
         ),
+        other_features: BTreeMap::new(),
+        per_class: Vec::new(),
         further_bits_per_dim: Vec::new(),
+        memorization: None,
+        curves: Curves::default(),
         facts: BTreeMap::from([("latent_dim".into(), 64.0)]),
     };
     let bound = BitsPerDim::Measured {
@@ -184,6 +195,7 @@ fn results() -> Results {
             measured(0.92),
             BitsPerDim::missing("no model"),
         ),
+        other_features: BTreeMap::new(),
     };
     Results {
         protocol: serde_json::json!({ "samples": 10000 }),

@@ -15,8 +15,8 @@ use anyhow::{Context, Result, bail};
 use paragone_core::LikelihoodKind;
 use paragone_metrics::{self as metrics, Protocol};
 use paragone_report::{
-    BitsPerDim, BySplit, CalibrationRow, GridOptions, ModelRow, Results, Row, Sampling, Score,
-    Scores, Training, comparison_grid, save_png,
+    BitsPerDim, BySplit, CalibrationRow, Curves, FeatureScores, GridOptions, ModelRow, Results,
+    Row, Sampling, Score, Scores, Training, comparison_grid, save_png,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -203,6 +203,11 @@ fn results(runs: &[Compared], protocols: &BTreeMap<String, Protocol>) -> Result<
                     bits_per_dim,
                 ),
                 further_bits_per_dim,
+                experiment: run.experiment.name.clone(),
+                other_features: BTreeMap::new(),
+                per_class: Vec::new(),
+                memorization: None,
+                curves: Curves::default(),
                 facts: scores.facts.iter().map(|f| (f.name.clone(), f.value)).collect(),
             });
         }
@@ -210,6 +215,7 @@ fn results(runs: &[Compared], protocols: &BTreeMap<String, Protocol>) -> Result<
     let calibration = calibration.iter().map(|row| CalibrationRow {
         name: row.name.clone(),
         scores: scores(&of_row(row), &floors, &row.class_accuracy, BitsPerDim::missing(NO_MODEL)),
+        other_features: BTreeMap::new(),
     });
     Ok(Results {
         protocol: serde_json::to_value(protocols)?,
@@ -267,7 +273,7 @@ fn scores(
         };
         (split.clone(), excess)
     };
-    Scores {
+    let features = FeatureScores {
         frechet_distance_excess: frechet_distance.iter().map(excess).collect(),
         frechet_distance,
         kernel_distance: by_split(splits, |scores| scores.kernel_distance.mean),
@@ -275,6 +281,11 @@ fn scores(
         recall: by_split(splits, |scores| scores.recall),
         density: by_split(splits, |scores| scores.density),
         coverage: by_split(splits, |scores| scores.coverage),
+        ..FeatureScores::default()
+    };
+    Scores {
+        features,
+        inception_score: Score::missing("not computed"),
         conditional_accuracy: over_seeds(accuracy),
         bits_per_dim,
     }

@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn snapshots_halve_the_training() {
-        let due = |steps, count| Vec::from_iter(Snapshots::new(PathBuf::new(), steps, count).due);
-        assert_eq!(due(1000, 4), [62, 125, 250, 500]);
-        assert_eq!(due(3, 70), [1]);
-        assert_eq!(due(1000, 0), []);
+        let due = |steps, count| Snapshots::new(PathBuf::new(), steps, count).due;
+        assert_eq!(due(1000, 4), BTreeSet::from([62, 125, 250, 500]));
+        assert_eq!(due(3, 70), BTreeSet::from([1]));
+        assert_eq!(due(1000, 0), BTreeSet::new());
     }
 }
