@@ -4,7 +4,7 @@ use crate::{
     Check, Coded, Subject,
     check::checks,
     config::{at, at_mut, key_paths, parse},
-    subject::{build, context, options},
+    subject::{build, context, options, sample},
     trial::{equal_bits, live},
 };
 use anyhow::{Context, Result, ensure};
@@ -12,14 +12,17 @@ use paragone::{
     families::Model,
     train::{Trainer, named_variables},
 };
+use paragone_core::Progress;
 use serde_json::Value as Json;
 use serde_yaml::Value;
+use std::ops::ControlFlow;
 
 /// The checks of this subject.
 pub const CHECKS: &[Check] = checks![
     every_option_that_validates_works,
     sampling_keys_need_no_other_weights,
     sampling_keys_train_the_same_weights,
+    sampling_costs_rise,
 ];
 
 /// Each key of the tiny section in turn, with other values.
@@ -65,6 +68,36 @@ fn sampling_keys_train_the_same_weights(subject: &Subject) -> Result<()> {
     for Variant { what, model } in sampling_variants(subject, &coded)? {
         let got = trained(&*model)?.model_state();
         equal_bits(&want, &got).with_context(|| format!("trained with {what}"))?;
+    }
+    Ok(())
+}
+
+/// Samplers of other costs change sampling keys only, and each takes more network calls than the one before.
+fn sampling_costs_rise(subject: &Subject) -> Result<()> {
+    let coded = Coded::new(Coded::GRAY);
+    let tiny = subject.tiny();
+    let weights = |model: &dyn Model| -> Value {
+        let mut section = model.to_value();
+        if let Value::Mapping(section) = &mut section {
+            section.retain(|key, _| !tiny.sampling_keys().iter().any(|name| key == *name));
+        }
+        section
+    };
+    let mut last = 0;
+    for model in tiny.sampling_costs() {
+        ensure!(weights(&*model) == weights(&*tiny), "{:?} needs other weights", model.to_value());
+        if model.validate(&coded.data).is_err() {
+            continue;
+        }
+        let (_vars, built) = build(&*model, &coded.data)?;
+        let mut calls = 0;
+        let mut count = |progress: Progress| {
+            calls = progress.call;
+            ControlFlow::Continue(())
+        };
+        let _image = sample(&*built, &coded.conditions(&[1]), &[0], &mut count)?;
+        ensure!(calls > last, "a sampler of {calls} network calls follows one of {last}");
+        last = calls;
     }
     Ok(())
 }

@@ -23,6 +23,12 @@ pub trait Family: Debug + Send + 'static {
     /// training.
     const SAMPLING_KEYS: &'static [&'static str] = &[];
 
+    /// The same model with a sampler of other costs, from few network calls to many: what a curve of quality against calls
+    /// is drawn through. They differ in [`Family::SAMPLING_KEYS`] only; empty for a family that cannot choose.
+    fn sampling_costs(_config: &Self::Config) -> Vec<Self::Config> {
+        Vec::new()
+    }
+
     /// A configuration small enough to train in a test within seconds.
     fn tiny() -> Self::Config;
 

@@ -57,6 +57,15 @@ impl Family for Diffusion {
         }
     }
 
+    fn sampling_costs(config: &DiffusionConfig) -> Vec<DiffusionConfig> {
+        let steps = [3, 5, 10, 20, 50].into_iter().filter(|&steps| steps <= config.num_timesteps);
+        let with = |steps| DiffusionConfig {
+            sampler: SamplerConfig { steps: Some(steps), ..config.sampler.clone() },
+            ..config.clone()
+        };
+        steps.map(with).collect()
+    }
+
     fn validate(config: &DiffusionConfig, data: &DataSpec) -> Result<()> {
         config.validate(data)
     }

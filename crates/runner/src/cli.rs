@@ -178,6 +178,9 @@ pub struct CompareArgs {
     /// Folder that the comparison is written into
     #[arg(long)]
     pub out: PathBuf,
+    /// Show runs that do not compare apart, each group in a folder of its own
+    #[arg(long)]
+    pub allow_mismatch: bool,
     /// Device and threads.
     #[command(flatten)]
     pub device: DeviceArgs,

@@ -25,6 +25,9 @@ pub trait Model: Debug + Send {
     /// [`Family::SAMPLING_KEYS`].
     fn sampling_keys(&self) -> &'static [&'static str];
 
+    /// [`Family::sampling_costs`].
+    fn sampling_costs(&self) -> Vec<Box<dyn Model>>;
+
     /// [`Family::validate`].
     fn validate(&self, data: &DataSpec) -> Result<()>;
 
@@ -80,6 +83,11 @@ impl<F: Family> Model for Of<F> {
 
     fn sampling_keys(&self) -> &'static [&'static str] {
         F::SAMPLING_KEYS
+    }
+
+    fn sampling_costs(&self) -> Vec<Box<dyn Model>> {
+        let boxed = |config| Box::new(Self(config)) as Box<dyn Model>;
+        F::sampling_costs(&self.0).into_iter().map(boxed).collect()
     }
 
     fn validate(&self, data: &DataSpec) -> Result<()> {

@@ -13,6 +13,8 @@ use tch::Device;
 pub struct Networks {
     /// What features the scores are of.
     pub extractor: Box<dyn FeatureExtractor>,
+    /// What further features they are of, none twice.
+    pub others: Vec<Box<dyn FeatureExtractor>>,
     /// Tells whether samples show what was asked; none for data without a network that could.
     pub judge: Option<ClassifierFeatures>,
 }
@@ -23,31 +25,50 @@ impl Networks {
     /// # Errors
     /// The key's place, if it asks for a classifier that this data does not have.
     pub fn open(experiment: &Experiment, data: &RunData, device: Device) -> Result<Self> {
-        let random = || Box::new(RandomConvFeatures::new(data.spec.shape.channels, device));
-        let classifier = || -> Result<ClassifierFeatures, String> {
-            let found = ClassifierFeatures::for_dataset(data.dataset.name(), device)
-                .map_err(|error| error.to_string())?;
-            let (ours, theirs) = (data.spec.shape.dims(), found.card().shape.dims());
-            let fits = ours == theirs;
-            fits.then_some(found).ok_or_else(|| {
-                format!(
-                    "must be random-conv for images of {ours:?}: the classifier sees {theirs:?}"
-                )
-            })
-        };
-        let extractor: Box<dyn FeatureExtractor> = match experiment.eval.features {
-            Features::RandomConv => random(),
-            Features::Auto => match classifier() {
-                Ok(classifier) => Box::new(classifier),
-                Err(_) => random(),
-            },
-            Features::Classifier => Box::new(classifier().map_err(|rule| {
-                let problem = Problem::Invalid { value: "classifier".to_owned(), rule };
-                experiment.error(&["eval", "features"], problem)
-            })?),
-        };
-        Ok(Self { extractor, judge: judge(data, device) })
+        let eval = &experiment.eval;
+        let extractor = open(experiment, data, device, &["eval", "features"], eval.features)?;
+        let mut others: Vec<Box<dyn FeatureExtractor>> = Vec::new();
+        for (i, &features) in eval.other_features.iter().enumerate() {
+            let path = ["eval", "other_features", &i.to_string()];
+            let other = open(experiment, data, device, &path, features)?;
+            let known = |known: &dyn FeatureExtractor| known.hash() == other.hash();
+            if !known(&*extractor) && !others.iter().any(|other| known(&**other)) {
+                others.push(other);
+            }
+        }
+        Ok(Self { extractor, others, judge: judge(data, device) })
     }
+}
+
+/// The extractor that the key at `path` means.
+fn open(
+    experiment: &Experiment,
+    data: &RunData,
+    device: Device,
+    path: &[&str],
+    features: Features,
+) -> Result<Box<dyn FeatureExtractor>> {
+    let random = || Box::new(RandomConvFeatures::new(data.spec.shape.channels, device));
+    let classifier = || -> Result<ClassifierFeatures, String> {
+        let found = ClassifierFeatures::for_dataset(data.dataset.name(), device)
+            .map_err(|error| error.to_string())?;
+        let (ours, theirs) = (data.spec.shape.dims(), found.card().shape.dims());
+        let fits = ours == theirs;
+        fits.then_some(found).ok_or_else(|| {
+            format!("must be random-conv for images of {ours:?}: the classifier sees {theirs:?}")
+        })
+    };
+    Ok(match features {
+        Features::RandomConv => random(),
+        Features::Auto => match classifier() {
+            Ok(classifier) => Box::new(classifier),
+            Err(_) => random(),
+        },
+        Features::Classifier => Box::new(classifier().map_err(|rule| {
+            let problem = Problem::Invalid { value: "classifier".to_owned(), rule };
+            experiment.error(path, problem)
+        })?),
+    })
 }
 
 fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {

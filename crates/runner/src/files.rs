@@ -148,6 +148,11 @@ impl ModelDir {
         self.0.join("scores.json")
     }
 
+    /// Points of its curves.
+    pub fn curve_points(&self) -> PathBuf {
+        self.0.join("curve-points.json")
+    }
+
     /// The 8-bit images that were scored, one file an evaluation seed.
     pub fn scored_images(&self, seed: u64) -> PathBuf {
         self.0.join(format!("scored-seed-{seed}.safetensors"))

@@ -31,10 +31,10 @@ pub fn execute(args: &EvalArgs) -> Result<ExitCode> {
     write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     let out = args.out.clone().unwrap_or_else(|| run.comparison());
     let compared = Compared::read(&run)?;
-    let Some(comparison) = compare::write(&[compared], &data, &out, device)? else {
+    let Some(table) = compare::write(&[compared], &data, &out, device)? else {
         return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
     };
-    say(comparison.table);
+    say(table);
     say(format_args!("pictures and scores: {}", out.display()));
     Ok(super::run::failed(&unscored))
 }

@@ -63,10 +63,10 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
         return Ok(interrupted(run));
     };
     let compared = Compared::read(run)?;
-    let Some(comparison) = compare::write(&[compared], &data, &run.comparison(), device)? else {
+    let Some(table) = compare::write(&[compared], &data, &run.comparison(), device)? else {
         return Ok(interrupted(run));
     };
-    say(comparison.table);
+    say(table);
     say(format_args!("pictures and scores: {}", run.comparison().display()));
     let is_error = untrained.iter().any(|failure| failure.is_error);
     let reasons: Vec<String> = untrained.into_iter().map(|failure| failure.reason).collect();

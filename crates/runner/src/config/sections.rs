@@ -69,6 +69,8 @@ pub struct EvalConfig {
     pub batch_size: u64,
     /// Network whose features the scores compare.
     pub features: Features,
+    /// Further networks in whose features the same scores are taken, so that a ranking that depends on features shows.
+    pub other_features: Vec<Features>,
     /// Sampling seeds; every score is computed for each.
     pub seeds: Vec<u64>,
     /// Splits of the data that samples are compared with.
@@ -83,6 +85,20 @@ pub struct EvalConfig {
     pub kernel_subsets: u64,
     /// Images in such a subset; at most `samples` are taken.
     pub kernel_subset_size: u64,
+    /// Scores against training time and network calls, and fidelity against diversity.
+    pub curves: CurvesConfig,
+}
+
+/// Scores of fewer images: along training, with other numbers of network calls, and under quality knobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CurvesConfig {
+    /// Images behind each point, at most `eval.samples`; 0 draws no curves.
+    pub samples: u64,
+    /// Temperatures of the fidelity-diversity frontier, beside 1.
+    pub temperatures: Vec<f64>,
+    /// Guidance scales of the frontier, beside 1; only where images have conditions.
+    pub guidance_scales: Vec<f64>,
 }
 
 /// A feature extractor.
@@ -142,6 +158,7 @@ impl Default for EvalConfig {
             samples: 10_000,
             batch_size: 250,
             features: Features::Auto,
+            other_features: vec![Features::RandomConv],
             seeds: vec![0],
             reference: vec![Reference::Train, Reference::Test],
             likelihood_images: 2_000,
@@ -149,7 +166,14 @@ impl Default for EvalConfig {
             density_coverage_k: 5,
             kernel_subsets: 100,
             kernel_subset_size: 1_000,
+            curves: CurvesConfig::default(),
         }
+    }
+}
+
+impl Default for CurvesConfig {
+    fn default() -> Self {
+        Self { samples: 1_000, temperatures: vec![0.7, 0.85], guidance_scales: vec![1.5, 2.0, 3.0] }
     }
 }
 
@@ -207,6 +231,15 @@ impl EvalConfig {
         at_least(1, "precision_recall_k", self.precision_recall_k)?;
         at_least(1, "density_coverage_k", self.density_coverage_k)?;
         at_least(1, "kernel_subsets", self.kernel_subsets)?;
-        at_least(2, "kernel_subset_size", self.kernel_subset_size)
+        at_least(2, "kernel_subset_size", self.kernel_subset_size)?;
+        hold(self.curves.samples != 1, "curves.samples", self.curves.samples, || {
+            "must be 0, for no curves, or at least 2".into()
+        })?;
+        for &temperature in &self.curves.temperatures {
+            positive("curves.temperatures", temperature)?;
+        }
+        let finite =
+            |&scale: &f64| number("curves.guidance_scales", scale, |_| true, "must be a number");
+        self.curves.guidance_scales.iter().try_for_each(finite)
     }
 }

@@ -1,13 +1,12 @@
 //! Rows of known quality: the scale that models' scores are read on.
 
-use super::{Basis, References, SplitScores};
+use super::{Basis, References, Scored};
 use crate::{data::RunData, interrupt, log::Reporter};
 use anyhow::Result;
 use paragone_core::mix;
 use paragone_data::ImageSet;
 use paragone_metrics::{Defect, draw_rows, mean_image, noise_images};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use tch::Tensor;
 
 /// Scores of images of known quality: saved as `calibration.json`.
@@ -24,8 +23,10 @@ pub struct Calibration {
 pub struct CalibrationScores {
     /// Such as `test_set` or `noise`.
     pub name: String,
-    /// Name of a reference split to scores, or to the reason why there are none.
-    pub splits: BTreeMap<String, Result<SplitScores, String>>,
+    /// Feature scores, or why there are none.
+    pub features: Result<Scored, String>,
+    /// The reference split that the images are from: they are not compared with themselves.
+    pub from: Option<String>,
     /// Share of images that the judge takes for their class, one entry an evaluation seed; or why there is none.
     pub class_accuracy: Result<Vec<f64>, String>,
 }
@@ -106,32 +107,21 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
 
 fn score(references: &References, row: Row) -> Result<CalibrationScores> {
     let (n, there) = (references.samples, row.images[0].size()[0]);
-    let splits = if there == n {
-        references
-            .score(&row.images)?
-            .into_iter()
-            .map(|(split, scores)| (split, Ok(scores)))
-            .collect()
-    } else {
-        let reason = format!("there are only {there} such images, not {n}");
-        references.splits().map(|split| (split.to_owned(), Err(reason.clone()))).collect()
+    let features = match there == n {
+        true => Ok(references.score(&row.images)?),
+        false => Err(format!("there are only {there} such images, not {n}")),
     };
-    let mut scores = CalibrationScores {
+    Ok(CalibrationScores {
+        features,
+        from: (row.name == "test_set").then(|| "test".to_owned()),
         class_accuracy: class_accuracy(references, &row)?,
         name: row.name,
-        splits,
-    };
-    if scores.name == "test_set"
-        && let Some(against_itself) = scores.splits.get_mut("test")
-    {
-        *against_itself = Err("would be compared with the images it is made of".to_owned());
-    }
-    Ok(scores)
+    })
 }
 
 fn class_accuracy(references: &References, row: &Row) -> Result<Result<Vec<f64>, String>> {
     let Some(classes) = &row.classes else { return Ok(Err("shows no class".to_owned())) };
-    let Some(judge) = &references.networks.judge else {
+    let Some(judge) = &references.judge else {
         return Ok(Err(super::NO_JUDGE.to_owned()));
     };
     let sets = row.images.iter().zip(classes);

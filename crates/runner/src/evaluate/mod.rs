@@ -1,14 +1,17 @@
 //! Scoring: every model's samples and likelihood under one protocol, beside rows of known quality.
 
 mod calibration;
+mod curves;
+mod feature_cache;
 mod likelihood;
 mod model;
 mod references;
+mod samples;
 
 pub use calibration::{Calibration, CalibrationScores};
 pub use likelihood::LikelihoodScore;
 pub use model::{ModelScores, Settings};
-pub use references::{References, SplitScores};
+pub use references::{BySplit, References, Scored, SplitScores};
 
 use crate::{
     config::{Experiment, Problem, Reference},
@@ -17,13 +20,17 @@ use crate::{
     files::{RunDir, read_json_if_there, write_json},
 };
 use anyhow::{Error, Result, anyhow};
+use curves::CurveReference;
+use model::Scene;
 use paragone_metrics::FeatureExtractor;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Device;
 
-/// Counts up when this program draws other samples from the same model, or computes a score otherwise.
-pub const VERSION: u32 = 1;
+/// Counts up when this program computes a score otherwise.
+const SCORES_VERSION: u32 = 2;
+/// Counts up when this program draws other samples from the same model.
+const SAMPLES_VERSION: u32 = 1;
 
 /// Why samples have no conditional accuracy.
 pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
@@ -31,7 +38,7 @@ pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
 /// What all scores of a run depend on besides its models: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
-    /// [`VERSION`] at the time.
+    /// [`SCORES_VERSION`] at the time.
     pub version: u32,
     /// The experiment's `eval` section.
     pub eval: serde_json::Value,
@@ -41,6 +48,8 @@ pub struct Basis {
     pub test_hash: String,
     /// SHA-256 of the weights whose features are compared.
     pub features_hash: String,
+    /// The same of further networks.
+    pub other_features_hashes: Vec<String>,
     /// SHA-256 of the weights that judge classes, if any do.
     pub judge_hash: Option<String>,
 }
@@ -48,11 +57,12 @@ pub struct Basis {
 impl Basis {
     fn of(experiment: &Experiment, data: &RunData, networks: &Networks) -> Result<Self> {
         Ok(Self {
-            version: VERSION,
+            version: SCORES_VERSION,
             eval: serde_json::to_value(&experiment.eval)?,
             train_hash: data.train.hash.clone(),
             test_hash: data.test()?.hash.clone(),
             features_hash: networks.extractor.hash().to_owned(),
+            other_features_hashes: networks.others.iter().map(|x| x.hash().to_owned()).collect(),
             judge_hash: networks.judge.as_ref().map(|judge| judge.hash().to_owned()),
         })
     }
@@ -125,11 +135,19 @@ pub fn evaluate_run(
         };
         write_json(&run.calibration(), &calibration)?;
     }
+    let curves = CurveReference::new(experiment, &references, data)?;
     let mut unscored = Vec::new();
     for (config, settings) in stale {
         let dir = run.model(&config.name);
         match guarded(|| {
-            model::score(experiment, config, settings, data, &references, &dir, device)
+            let scene = Scene {
+                experiment,
+                data,
+                references: &references,
+                curves: curves.as_ref(),
+                device,
+            };
+            model::score(&scene, config, settings, &dir)
         }) {
             Ok(Some(scores)) => write_json(&dir.scores(), &scores)?,
             Ok(None) => return Ok(None),

@@ -1,24 +1,25 @@
 //! Scoring one model: samples without any quality knob, likelihood, and what both cost.
 
 use super::{
-    Basis, References, SplitScores,
+    Basis, References, Scored,
+    curves::{self, CurveReference, Subject},
     likelihood::{self, LikelihoodScore},
+    samples::{self, Cost, Request, Samples, Source},
 };
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
-    draw::{Drawing, representative_classes},
-    files::{ModelDir, aside, read_json, write_json},
-    log::Reporter,
-    train::{device_kind, write_tensors},
+    files::{ModelDir, read_json},
+    train::{Plan, Summary, device_kind},
     trained::Trained,
 };
-use anyhow::{Context, Result};
-use paragone_core::{Fact, mix};
+use anyhow::Result;
+use paragone_core::Fact;
 use paragone_data::hex;
+use paragone_report::Curves;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::fs;
 use tch::{Device, Tensor};
 
 /// What scores depend on besides the weights: if it changes, they are made anew.
@@ -38,7 +39,8 @@ impl Settings {
     }
 }
 
-fn section(config: &ModelConfig) -> serde_json::Value {
+/// A model's section of the experiment.
+pub fn section(config: &ModelConfig) -> serde_json::Value {
     serde_json::to_value(config.model.to_value()).expect("a section has string keys only")
 }
 
@@ -47,8 +49,9 @@ fn section(config: &ModelConfig) -> serde_json::Value {
 pub struct ModelScores {
     /// What they depend on.
     pub settings: Settings,
-    /// Name of a reference split to feature scores.
-    pub splits: BTreeMap<String, SplitScores>,
+    /// Feature scores.
+    #[serde(flatten)]
+    pub features: Scored,
     /// Likelihood by every method the model offers, the headline first, or why there is none.
     pub likelihood: Result<Vec<LikelihoodScore>, String>,
     /// Share of samples that a classifier other than the features' takes for the class asked, one entry an evaluation
@@ -58,6 +61,8 @@ pub struct ModelScores {
     pub network_calls: u64,
     /// Seconds of one sample, drawn in batches of `eval.batch_size`.
     pub seconds_per_image: f64,
+    /// Scores of fewer images along its training and under other settings.
+    pub curves: Curves,
     /// Numbers about the model.
     pub facts: Vec<OwnedFact>,
 }
@@ -79,132 +84,104 @@ impl From<Fact> for OwnedFact {
     }
 }
 
+/// What all models of a run are scored with.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// Its data.
+    pub data: &'a RunData,
+    /// What samples are compared with.
+    pub references: &'a References,
+    /// What points of curves are compared with, if curves are drawn.
+    pub curves: Option<&'a CurveReference<'a>>,
+    /// Where to compute.
+    pub device: Device,
+}
+
 /// Scores a model; `None` when the user asked to stop.
 pub fn score(
-    experiment: &Experiment,
+    scene: &Scene,
     config: &ModelConfig,
     settings: Settings,
-    data: &RunData,
-    references: &References,
     dir: &ModelDir,
-    device: Device,
 ) -> Result<Option<ModelScores>> {
+    let &Scene { experiment, data, references, device, .. } = scene;
     let eval = &experiment.eval;
     let trained = Trained::load(config, dir, device)?;
     let (model, spec) = (&*trained.model, &trained.spec);
-    let classes = representative_classes(data.train.classes.as_ref(), spec, eval.samples as usize);
+    let classes = samples::classes(&trained, data.train.classes.as_ref(), eval.samples);
     let asked = Tensor::from_slice(&classes);
+    let source = Source {
+        version: super::SAMPLES_VERSION,
+        model: section(config),
+        weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
+        train_hash: data.train.hash.clone(),
+        batch_size: eval.batch_size,
+        device: device_kind(device).to_owned(),
+    };
 
     let mut sets = Vec::new();
     let mut cost = Cost::default();
     for &seed in &eval.seeds {
-        let source = Source {
-            version: settings.basis.version,
-            model: section(config),
-            weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
-            train_hash: data.train.hash.clone(),
-            samples: eval.samples,
+        let request = Request {
+            title: &format!("{} samples", config.name),
+            seed,
+            classes: &classes,
+            guidance_scale: 1.0,
+            temperature: 1.0,
             batch_size: eval.batch_size,
-            device: device_kind(device).to_owned(),
+            device,
         };
-        let images = ScoredImages::new(dir, seed);
-        let (levels, spent) = match images.read(&source) {
-            Some(drawn) => drawn,
-            None => {
-                let seeds = (0..eval.samples).map(|i| mix(&[seed, i])).collect();
-                let drawing = Drawing::new(classes.clone(), seeds, eval.batch_size as usize);
-                let title = format!("{} samples", config.name);
-                let mut reporter = Reporter::new(&title, "images", 0, eval.samples);
-                let drawn = drawing.draw(model, spec, device, Some(&mut reporter))?;
-                reporter.finish();
-                let Some(drawn) = drawn else { return Ok(None) };
-                let cost = Cost { network_calls: drawn.network_calls, seconds: drawn.seconds };
-                images.write(&drawn.levels, &asked, source, cost)?;
-                (drawn.levels, cost)
-            }
-        };
+        let drawn = request.read_or_draw(&trained, dir, &source)?;
+        let Some(Samples { levels, cost: spent }) = drawn else { return Ok(None) };
         cost.network_calls = spent.network_calls;
         cost.seconds += spent.seconds;
         sets.push(levels);
     }
-    let conditional_accuracy = match &references.networks.judge {
+    let seconds_per_image = cost.seconds / (eval.samples * eval.seeds.len() as u64) as f64;
+    let conditional_accuracy = match &references.judge {
         None => Err(super::NO_JUDGE.to_owned()),
         Some(judge) => {
             let accuracy = sets.iter().map(|levels| judge.class_accuracy(levels, &asked));
             Ok(accuracy.collect::<Result<_, _>>()?)
         }
     };
-    let splits = references.score(&sets)?;
+    let features = references.score(&sets)?;
     let batch_size = eval.batch_size as i64;
     let images = eval.likelihood_images;
     let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
     let Some(likelihood) = measured else { return Ok(None) };
+    let curves = match scene.curves {
+        None => Curves::default(),
+        Some(reference) => {
+            let summary: Summary = read_json(&dir.summary())?;
+            let plan: Plan = read_json(&dir.plan())?;
+            let subject = Subject {
+                config,
+                dir,
+                source: &source,
+                classes: &classes,
+                levels: &sets[0],
+                cost: (cost.network_calls, seconds_per_image),
+                flops_per_image: plan.flops_per_image,
+                trained: (summary.images, summary.seconds),
+                device,
+            };
+            match curves::draw(experiment, reference, &subject)? {
+                Some(curves) => curves,
+                None => return Ok(None),
+            }
+        }
+    };
     Ok(Some(ModelScores {
         settings,
-        splits,
+        features,
         likelihood,
         conditional_accuracy,
         network_calls: cost.network_calls,
-        seconds_per_image: cost.seconds / (eval.samples * eval.seeds.len() as u64) as f64,
+        seconds_per_image,
+        curves,
         facts: model.facts().into_iter().map(OwnedFact::from).collect(),
     }))
 }
-
-/// What a set of images was drawn from. The same source is drawn from once.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Source {
-    version: u32,
-    model: serde_json::Value,
-    /// SHA-256 of the averaged weights.
-    weights: String,
-    /// SHA-256 of the training images, whose classes' frequencies samples have.
-    train_hash: String,
-    samples: u64,
-    batch_size: u64,
-    device: String,
-}
-
-/// What drawing a set cost.
-#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
-struct Cost {
-    network_calls: u64,
-    seconds: f64,
-}
-
-/// Scored images on disk, so that other scores need not draw them again, and anyone can score them by other means.
-struct ScoredImages {
-    images: PathBuf,
-    source: PathBuf,
-}
-
-impl ScoredImages {
-    fn new(dir: &ModelDir, seed: u64) -> Self {
-        let images = dir.scored_images(seed);
-        Self { source: images.with_extension("json"), images }
-    }
-
-    /// The images and what they cost, if they were drawn from `source`; files that do not parse are drawn again.
-    fn read(&self, source: &Source) -> Option<(Tensor, Cost)> {
-        let (drawn_from, cost): (Source, Cost) = read_json(&self.source).ok()?;
-        let tensors = (drawn_from == *source).then(|| Tensor::read_safetensors(&self.images))?;
-        let (_, levels) = tensors.ok()?.into_iter().find(|(name, _)| name == IMAGES)?;
-        Some((levels, cost))
-    }
-
-    fn write(&self, levels: &Tensor, classes: &Tensor, source: Source, cost: Cost) -> Result<()> {
-        // Images without a source are drawn again; a source without its images never stands.
-        let _ = fs::remove_file(&self.source);
-        let aside = aside(&self.images);
-        let named = [
-            (IMAGES.to_owned(), levels.shallow_clone()),
-            ("classes".to_owned(), classes.shallow_clone()),
-        ];
-        write_tensors(&named, &aside)?;
-        fs::rename(&aside, &self.images)
-            .with_context(|| format!("cannot write {}", self.images.display()))?;
-        write_json(&self.source, &(source, cost))
-    }
-}
-
-/// Name of the images' tensor, u8 `[n, c, h, w]`.
-const IMAGES: &str = "images";

@@ -1,15 +1,16 @@
-//! The real images that samples are compared with.
+//! The real images that samples are compared with, in the features of every extractor asked for.
 
+use super::feature_cache;
 use crate::{
     config::{EvalConfig, Experiment, Reference as Part},
     data::RunData,
     features::Networks,
-    interrupt,
-    log::Reporter,
 };
 use anyhow::{Context, Result};
 use paragone_data::Split;
-use paragone_metrics::{Protocol, Reference, ScoreOptions, Scores};
+use paragone_metrics::{
+    ClassifierFeatures, FeatureExtractor, Protocol, Reference, ScoreOptions, Scores,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -23,16 +24,52 @@ pub struct SplitScores {
     pub scores: Vec<Scores>,
 }
 
-/// The reference splits, ready to score sets of `samples` images.
+/// Name of a reference split to scores against it.
+pub type BySplit = BTreeMap<String, SplitScores>;
+
+/// All feature scores of sets of images, one set an evaluation seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// In the headline's features.
+    pub splits: BySplit,
+    /// In others, by the extractor's name.
+    pub other_features: BTreeMap<String, BySplit>,
+}
+
+/// The reference splits in every extractor's features, ready to score sets of `samples` images.
 #[derive(Debug)]
 pub struct References {
-    /// The networks that scores are taken with.
-    pub networks: Networks,
+    /// The headline's features.
+    pub headline: Space,
+    /// Other features.
+    pub others: Vec<Space>,
+    /// Tells whether samples show what was asked; none for data without a network that could.
+    pub judge: Option<ClassifierFeatures>,
     /// Images in a set.
     pub samples: i64,
     /// Seeds of the sets.
     pub seeds: Vec<u64>,
-    splits: Vec<(&'static str, String, Reference)>,
+}
+
+/// The reference splits in one extractor's features.
+#[derive(Debug)]
+pub struct Space {
+    /// What makes the features.
+    pub extractor: Box<dyn FeatureExtractor>,
+    /// The splits, the headline's first.
+    pub splits: Vec<SplitReference>,
+}
+
+/// One reference split in one extractor's features.
+#[derive(Debug)]
+pub struct SplitReference {
+    /// Such as `train`.
+    pub name: &'static str,
+    /// SHA-256 of its images.
+    pub hash: String,
+    /// f32 `[n, d]`.
+    pub features: Tensor,
+    reference: Reference,
 }
 
 impl References {
@@ -43,7 +80,46 @@ impl References {
         networks: Networks,
     ) -> Result<Option<Self>> {
         let eval = &experiment.eval;
-        let samples = eval.samples as i64;
+        let Networks { extractor, others, judge } = networks;
+        let Some(headline) = Space::prepare(extractor, eval, data)? else { return Ok(None) };
+        let mut other_spaces = Vec::new();
+        for extractor in others {
+            let Some(space) = Space::prepare(extractor, eval, data)? else { return Ok(None) };
+            other_spaces.push(space);
+        }
+        Ok(Some(Self {
+            headline,
+            others: other_spaces,
+            judge,
+            samples: eval.samples as i64,
+            seeds: eval.seeds.clone(),
+        }))
+    }
+
+    /// Names of the splits.
+    pub fn splits(&self) -> impl Iterator<Item = &'static str> {
+        self.headline.splits.iter().map(|split| split.name)
+    }
+
+    /// Scores sets of images, one an evaluation seed, against every split in all features. Images: u8
+    /// `[samples, c, h, w]`.
+    pub fn score(&self, sets: &[Tensor]) -> Result<Scored> {
+        let other = |space: &Space| -> Result<(String, BySplit)> {
+            Ok((space.extractor.name().to_owned(), space.score(sets, &self.seeds)?))
+        };
+        Ok(Scored {
+            splits: self.headline.score(sets, &self.seeds)?,
+            other_features: self.others.iter().map(other).collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl Space {
+    fn prepare(
+        extractor: Box<dyn FeatureExtractor>,
+        eval: &EvalConfig,
+        data: &RunData,
+    ) -> Result<Option<Self>> {
         let mut splits = Vec::new();
         for &part in &eval.reference {
             let validation;
@@ -55,43 +131,32 @@ impl References {
                     ("validation", &validation)
                 }
             };
-            let mut reporter =
-                Reporter::new(&format!("features of {name}"), "images", 0, set.len() as u64);
-            let extractor = &networks.extractor;
-            let features =
-                extractor.features_with_progress(&set.images, &mut |done, _| reporter.set(done))?;
-            reporter.finish();
-            if interrupt::asked() {
+            let Some(features) = feature_cache::features(&*extractor, set, name)? else {
                 return Ok(None);
-            }
-            let reference = Reference::new(&features, samples, &options(eval))
+            };
+            let reference = Reference::new(&features, eval.samples as i64, &options(eval))
                 .with_context(|| format!("the {name} split cannot be a reference"))?;
-            splits.push((name, set.hash.clone(), reference));
+            splits.push(SplitReference { name, hash: set.hash.clone(), features, reference });
         }
-        Ok(Some(Self { networks, samples, seeds: eval.seeds.clone(), splits }))
+        Ok(Some(Self { extractor, splits }))
     }
 
-    /// Names of the splits.
-    pub fn splits(&self) -> impl Iterator<Item = &'static str> {
-        self.splits.iter().map(|(name, ..)| *name)
-    }
-
-    /// Scores sets of images, one an evaluation seed, against every split. Images: u8 `[samples, c, h, w]`.
-    pub fn score(&self, sets: &[Tensor]) -> Result<BTreeMap<String, SplitScores>> {
-        let features = sets.iter().map(|images| self.networks.extractor.features(images));
+    fn score(&self, sets: &[Tensor], seeds: &[u64]) -> Result<BySplit> {
+        let features = sets.iter().map(|images| self.extractor.features(images));
         let features = features.collect::<Result<Vec<_>, _>>()?;
-        let mut scores = BTreeMap::new();
-        for (name, hash, reference) in &self.splits {
-            let protocol = reference.protocol(&*self.networks.extractor, name, hash, &self.seeds);
-            let of_seeds = features.iter().map(|features| reference.score(features));
-            let of_seeds = of_seeds.collect::<Result<Vec<_>, _>>()?;
-            scores.insert((*name).to_owned(), SplitScores { protocol, scores: of_seeds });
-        }
-        Ok(scores)
+        let of_split = |split: &SplitReference| -> Result<(String, SplitScores)> {
+            let SplitReference { name, hash, reference, .. } = split;
+            let protocol = reference.protocol(&*self.extractor, name, hash, seeds);
+            let scores = features.iter().map(|features| reference.score(features));
+            let scores = scores.collect::<Result<Vec<_>, _>>()?;
+            Ok(((*name).to_owned(), SplitScores { protocol, scores }))
+        };
+        self.splits.iter().map(of_split).collect()
     }
 }
 
-fn options(eval: &EvalConfig) -> ScoreOptions {
+/// How `eval` wants scores computed.
+pub fn options(eval: &EvalConfig) -> ScoreOptions {
     ScoreOptions {
         kernel_subsets: eval.kernel_subsets as i64,
         kernel_subset_size: eval.kernel_subset_size as i64,

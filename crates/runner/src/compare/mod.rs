@@ -1,0 +1,129 @@
+//! Finished runs side by side: one table, one page, one picture, one file of scores.
+
+mod pictures;
+mod protocols;
+mod rows;
+
+use crate::{
+    config::Experiment,
+    data::RunData,
+    evaluate::{Calibration, ModelScores},
+    files::{RunDir, create_dir, read_json, read_json_if_there, write_atomically, write_json},
+    log::note,
+    manifest::Manifest,
+    train::Summary,
+    trained::read_experiment,
+};
+use anyhow::{Context, Result};
+use paragone_report::{Results, save_png};
+use protocols::Protocols;
+use std::{collections::BTreeSet, path::Path};
+use tch::Device;
+
+/// A finished run, read back.
+#[derive(Debug)]
+pub struct Compared {
+    /// Where it is.
+    pub run: RunDir,
+    /// What was run.
+    pub experiment: Experiment,
+    manifest: Manifest,
+    calibration: Calibration,
+    models: Vec<Model>,
+}
+
+/// One of its models.
+#[derive(Debug)]
+struct Model {
+    name: String,
+    summary: Summary,
+    scores: ModelScores,
+}
+
+impl Compared {
+    /// Reads a run whose models are trained and scored; those that are not are named and left out.
+    pub fn read(run: &RunDir) -> Result<Self> {
+        let experiment = read_experiment(run, &[])?;
+        let path = run.path().display();
+        let mut models = Vec::new();
+        for model in &experiment.models {
+            let (dir, name) = (run.model(&model.name), model.name.clone());
+            let summary = read_json_if_there::<Summary>(&dir.summary())?;
+            let scores = read_json_if_there::<ModelScores>(&dir.scores()).with_context(|| {
+                format!(
+                    "{name} was scored by another version; `paragone eval {path}` scores it anew"
+                )
+            })?;
+            match (summary, scores) {
+                (Some(summary), Some(scores)) => models.push(Model { name, summary, scores }),
+                (None, _) => note(&format!("{} is not trained to its end", dir.path().display())),
+                (_, None) => note(&format!("{} is not scored", dir.path().display())),
+            }
+        }
+        let calibration = read_json(&run.calibration()).with_context(|| {
+            format!("{path} is not scored yet; `paragone run` or `eval` scores it")
+        })?;
+        let manifest = read_json(&run.manifest())?;
+        Ok(Self { manifest, calibration, models, experiment, run: run.clone() })
+    }
+}
+
+/// Parts runs into groups that compare with one another, each as large as it can be, in the order given.
+///
+/// Returns the groups, and of each but the first why it does not compare with the first.
+pub fn apart(runs: Vec<Compared>) -> (Vec<Vec<Compared>>, Vec<String>) {
+    let mut groups: Vec<Vec<Compared>> = Vec::new();
+    let mut reasons = Vec::new();
+    for run in runs {
+        let fits = |group: &Vec<Compared>| {
+            group.iter().try_for_each(|other| protocols::check(other, &run))
+        };
+        match groups.iter().position(|group| fits(group).is_ok()) {
+            Some(group) => groups[group].push(run),
+            None => {
+                reasons.extend(
+                    groups.first().and_then(|first| fits(first).err()).map(|e| e.to_string()),
+                );
+                groups.push(vec![run]);
+            }
+        }
+    }
+    (groups, reasons)
+}
+
+/// Writes `results.json`, `results.csv`, `grid.png` and `report.html` into `out`, and returns the table for a terminal;
+/// `None` when the user asked to stop.
+///
+/// # Errors
+/// Names two runs that do not compare, and the first field in which their data or protocols differ.
+pub fn write(
+    runs: &[Compared],
+    data: &RunData,
+    out: &Path,
+    device: Device,
+) -> Result<Option<String>> {
+    for (i, run) in runs.iter().enumerate() {
+        runs[..i].iter().try_for_each(|other| protocols::check(other, run))?;
+    }
+    let protocols = Protocols::of(runs.first().context("nothing to compare")?)?;
+    create_dir(out)?;
+    let results = Results {
+        protocol: serde_json::to_value(&protocols)?,
+        rows: rows::models(runs),
+        calibration: rows::calibration(&runs[0]),
+    };
+    write_json(&out.join("results.json"), &results)?;
+    write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
+    let Some(grid) = pictures::grid(runs, data, device)? else { return Ok(None) };
+    save_png(&grid, &out.join("grid.png"))?;
+    let headline = results.headline_split().and_then(|split| protocols.splits.get(&split));
+    let fights: BTreeSet<String> = runs.iter().map(fought).collect();
+    let notes: Vec<String> =
+        headline.map(protocols::circumstances).into_iter().chain(fights).collect();
+    Ok(Some(format!("{}{}", results.to_table().to_text(), notes.join("\n"))))
+}
+
+/// Which fight was fought, on one line.
+fn fought(run: &Compared) -> String {
+    format!("{}: {} of training each", run.experiment.name, run.experiment.train.budget)
+}

@@ -1,0 +1,319 @@
+//! Scores of fewer images along a model's training, with other numbers of network calls, and under quality knobs.
+//!
+//! Every point is of the same seeds and classes, the first of those that the headline's scores are of, so that points
+//! differ by what they are points of and by little chance.
+
+use super::{
+    References,
+    references::options,
+    samples::{Request, Samples, Source},
+};
+use crate::{
+    config::{Experiment, ModelConfig},
+    data::RunData,
+    files::{ModelDir, read_json, write_json},
+    train::Snapshots,
+    trained::Trained,
+};
+use anyhow::{Context, Error, Result};
+use paragone_data::hex;
+use paragone_metrics::{ClassifierFeatures, FeatureExtractor, Reference, ScoreOptions};
+use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::{fs, path::PathBuf};
+use tch::{Device, Tensor};
+
+/// What points are scored against: the headline's features of the first reference split.
+#[derive(Debug)]
+pub struct CurveReference<'a> {
+    extractor: &'a dyn FeatureExtractor,
+    judge: Option<&'a ClassifierFeatures>,
+    reference: Reference,
+    /// What as many test images score.
+    floor: f64,
+    /// Images behind each point.
+    samples: u64,
+    /// Hashes of all that scores depend on beside the images scored.
+    basis: Vec<String>,
+}
+
+impl<'a> CurveReference<'a> {
+    /// The reference of an experiment's curves; `None` if it asks for none, or there are too few test images.
+    pub fn new(
+        experiment: &Experiment,
+        references: &'a References,
+        data: &RunData,
+    ) -> Result<Option<Self>> {
+        let eval = &experiment.eval;
+        let samples = eval.curves.samples.min(eval.samples);
+        let test = data.test()?;
+        if samples == 0 || (test.len() as u64) < samples {
+            return Ok(None);
+        }
+        let space = &references.headline;
+        let split = space.splits.first().context("a reference split")?;
+        // The kernel distance is not looked at.
+        let options = ScoreOptions { kernel_subsets: 1, ..options(eval) };
+        let reference = Reference::new(&split.features, samples as i64, &options)?;
+        let test_images = test.images.narrow(0, 0, samples as i64);
+        let floor = reference.score(&space.extractor.features(&test_images)?)?.frechet_distance;
+        let judge = references.judge.as_ref();
+        let hashes = [space.extractor.hash(), &split.hash, &test.hash];
+        let basis = hashes.into_iter().chain(judge.map(FeatureExtractor::hash));
+        let basis = basis.map(str::to_owned).chain([serde_json::to_string(&options)?]).collect();
+        Ok(Some(Self { extractor: &*space.extractor, judge, reference, floor, samples, basis }))
+    }
+
+    fn score(&self, levels: &Tensor, classes: &[i64]) -> Result<PointScores> {
+        let scores = self.reference.score(&self.extractor.features(levels)?)?;
+        let asked = Tensor::from_slice(classes);
+        let accuracy = self.judge.map(|judge| judge.class_accuracy(levels, &asked));
+        Ok(PointScores {
+            frechet_distance: scores.frechet_distance,
+            frechet_distance_excess: scores.frechet_distance - self.floor,
+            precision: scores.precision,
+            recall: scores.recall,
+            conditional_accuracy: accuracy.transpose()?,
+        })
+    }
+}
+
+/// One model whose curves are drawn.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// Its section of the experiment.
+    pub config: &'a ModelConfig,
+    /// Its folder.
+    pub dir: &'a ModelDir,
+    /// What the headline's samples were drawn from.
+    pub source: &'a Source,
+    /// Class asked of each of the headline's samples.
+    pub classes: &'a [i64],
+    /// The headline's samples, u8 `[n, c, h, w]`.
+    pub levels: &'a Tensor,
+    /// What one of them cost: network calls and seconds.
+    pub cost: (u64, f64),
+    /// Training FLOPs an image.
+    pub flops_per_image: f64,
+    /// Images and seconds of the whole training.
+    pub trained: (u64, f64),
+    /// Where to compute.
+    pub device: Device,
+}
+
+/// The curves of a model; `None` when the user asked to stop. Points that are there from an earlier time are not drawn
+/// again.
+pub fn draw(
+    experiment: &Experiment,
+    reference: &CurveReference,
+    subject: &Subject,
+) -> Result<Option<Curves>> {
+    let n = reference.samples as usize;
+    let Subject { config, dir, source, cost, flops_per_image, trained, .. } = *subject;
+    let mut points = Points {
+        experiment,
+        reference,
+        subject,
+        classes: &subject.classes[..n],
+        memo: Memo::read(dir.curve_points()),
+    };
+    let end = reference.score(&subject.levels.narrow(0, 0, n as i64), points.classes)?;
+    let mut curves = Curves { samples: reference.samples, ..Curves::default() };
+
+    for snapshot in Snapshots::read(&dir.snapshots())? {
+        let state = snapshot.state;
+        let weights = hex(&Sha256::digest(fs::read(&snapshot.weights)?));
+        let title = format!("{} after {} images", config.name, state.images);
+        let model = || Trained::of(config, dir, snapshot.weights.clone(), subject.device);
+        let source = Source { weights, ..source.clone() };
+        let Some(point) = points.point(&title, &model, source, Knobs::NONE)? else {
+            return Ok(None);
+        };
+        curves.training.push(TrainingPoint {
+            images: state.images,
+            seconds: state.seconds,
+            flops: state.images as f64 * flops_per_image,
+            scores: point.scores,
+        });
+    }
+    let (images, seconds) = trained;
+    let flops = images as f64 * flops_per_image;
+    curves.training.push(TrainingPoint { images, seconds, flops, scores: end });
+
+    curves.sampling.push(SamplingPoint {
+        network_calls: cost.0,
+        seconds_per_image: cost.1,
+        scores: end,
+    });
+    for other in config.model.sampling_costs() {
+        let config = ModelConfig { model: other, ..config.clone() };
+        let section = super::model::section(&config);
+        let spec = &crate::files::read_json(&dir.data())?;
+        if section == source.model || config.model.validate(spec).is_err() {
+            continue;
+        }
+        let title = format!("{} at other costs", config.name);
+        let model = || Trained::load(&config, dir, subject.device);
+        let source = Source { model: section, ..source.clone() };
+        let Some(point) = points.point(&title, &model, source, Knobs::NONE)? else {
+            return Ok(None);
+        };
+        curves.sampling.push(SamplingPoint {
+            network_calls: point.network_calls,
+            seconds_per_image: point.seconds_per_image,
+            scores: point.scores,
+        });
+    }
+    curves.sampling.sort_by_key(|point| point.network_calls);
+    curves.sampling.dedup_by_key(|point| point.network_calls);
+
+    let wanted = &experiment.eval.curves;
+    let conditional = subject.classes.iter().any(|class| *class != subject.classes[0]);
+    let knobs = [
+        ("temperature", &wanted.temperatures[..]),
+        ("guidance_scale", if conditional { &wanted.guidance_scales[..] } else { &[] }),
+    ];
+    for (knob, values) in knobs {
+        for &value in values.iter().filter(|&&value| value != 1.0) {
+            let mut knobs = Knobs::NONE;
+            *(if knob == "temperature" {
+                &mut knobs.temperature
+            } else {
+                &mut knobs.guidance_scale
+            }) = value;
+            let title = format!("{} at {knob} {value}", config.name);
+            let model = || Trained::load(config, dir, subject.device);
+            match points.point(&title, &model, source.clone(), knobs) {
+                Ok(Some(point)) => curves.frontier.push(FrontierPoint {
+                    knob: knob.to_owned(),
+                    value,
+                    scores: point.scores,
+                }),
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    let reason = unsupported(error)?;
+                    curves.lacks.insert(knob.to_owned(), reason);
+                    break;
+                }
+            }
+        }
+        if !values.is_empty() && !curves.lacks.contains_key(knob) {
+            let point = FrontierPoint { knob: knob.to_owned(), value: 1.0, scores: end };
+            curves.frontier.push(point);
+        }
+    }
+    curves
+        .frontier
+        .sort_by(|a, b| (&a.knob, a.value).partial_cmp(&(&b.knob, b.value)).expect("numbers"));
+    Ok(Some(curves))
+}
+
+/// Why a model has no such knob; any other error is one.
+fn unsupported(error: Error) -> Result<String> {
+    match error.downcast_ref::<paragone_core::Error>() {
+        Some(paragone_core::Error::Unsupported(reason)) => Ok(reason.clone()),
+        _ => Err(error),
+    }
+}
+
+/// Settings of a request that trade fidelity for diversity.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Knobs {
+    guidance_scale: f64,
+    temperature: f64,
+}
+
+impl Knobs {
+    const NONE: Self = Self { guidance_scale: 1.0, temperature: 1.0 };
+}
+
+/// One point and what its images cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Point {
+    scores: PointScores,
+    network_calls: u64,
+    seconds_per_image: f64,
+}
+
+/// Draws points and remembers them.
+struct Points<'a> {
+    experiment: &'a Experiment,
+    reference: &'a CurveReference<'a>,
+    subject: &'a Subject<'a>,
+    classes: &'a [i64],
+    memo: Memo,
+}
+
+impl Points<'_> {
+    /// The point of a model under knobs; `None` when the user asked to stop.
+    fn point(
+        &mut self,
+        title: &str,
+        model: &dyn Fn() -> Result<Trained>,
+        source: Source,
+        knobs: Knobs,
+    ) -> Result<Option<Point>> {
+        let eval = &self.experiment.eval;
+        let seed = *eval.seeds.first().context("an evaluation seed")?;
+        let key = Key {
+            source,
+            knobs,
+            seed,
+            samples: self.reference.samples,
+            basis: self.reference.basis.clone(),
+        };
+        if let Some(point) = self.memo.find(&key) {
+            return Ok(Some(point));
+        }
+        let request = Request {
+            title,
+            seed,
+            classes: self.classes,
+            guidance_scale: knobs.guidance_scale,
+            temperature: knobs.temperature,
+            batch_size: eval.batch_size,
+            device: self.subject.device,
+        };
+        let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
+        let point = Point {
+            scores: self.reference.score(&levels, self.classes)?,
+            network_calls: cost.network_calls,
+            seconds_per_image: cost.seconds / self.classes.len() as f64,
+        };
+        self.memo.insert(key, point)?;
+        Ok(Some(point))
+    }
+}
+
+/// All that a point depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Key {
+    source: Source,
+    knobs: Knobs,
+    seed: u64,
+    samples: u64,
+    basis: Vec<String>,
+}
+
+/// Points on disk.
+struct Memo {
+    file: PathBuf,
+    points: Vec<(Key, Point)>,
+}
+
+impl Memo {
+    /// What is there; a file that does not parse is an old one, and nothing.
+    fn read(file: PathBuf) -> Self {
+        Self { points: read_json(&file).unwrap_or_default(), file }
+    }
+
+    fn find(&self, key: &Key) -> Option<Point> {
+        self.points.iter().find(|(known, _)| known == key).map(|(_, point)| *point)
+    }
+
+    fn insert(&mut self, key: Key, point: Point) -> Result<()> {
+        self.points.push((key, point));
+        write_json(&self.file, &self.points)
+    }
+}

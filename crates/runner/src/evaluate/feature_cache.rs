@@ -1,0 +1,67 @@
+//! Features of real images, computed once for all runs of a user: files named by the hashes of network and images.
+
+use crate::{
+    files::{aside, create_dir},
+    interrupt,
+    log::{Reporter, note},
+    train::write_tensors,
+};
+use anyhow::{Context, Result};
+use paragone_data::ImageSet;
+use paragone_metrics::FeatureExtractor;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+use tch::Tensor;
+
+/// Features of `set`, f32 `[n, d]`: from the cache, or computed and put there. `None` when the user asked to stop.
+pub fn features(
+    extractor: &dyn FeatureExtractor,
+    set: &ImageSet,
+    name: &str,
+) -> Result<Option<Tensor>> {
+    let file = file(extractor.hash(), &set.hash);
+    if let Some(features) = file.as_deref().and_then(|file| read(file, set, extractor)) {
+        return Ok(Some(features));
+    }
+    let title = format!("{} features of {name}", extractor.name());
+    let mut reporter = Reporter::new(&title, "images", 0, set.len() as u64);
+    let mut on_images = |done, _| reporter.set(done);
+    let features = extractor.features_with_progress(&set.images, &mut on_images)?;
+    reporter.finish();
+    if interrupt::asked() {
+        return Ok(None);
+    }
+    if let Some(file) = &file
+        && let Err(error) = write(file, &features)
+    {
+        note(&format!("features are not kept for the next time: {error:#}"));
+    }
+    Ok(Some(features))
+}
+
+/// Where they are kept: below `PARAGONE_CACHE`, or `paragone` in the user's cache folder; nowhere if there is none.
+fn file(features_hash: &str, images_hash: &str) -> Option<PathBuf> {
+    let folder = |name: &str| env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let user = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    let cache = folder("PARAGONE_CACHE").or_else(|| Some(user()?.join("paragone")))?;
+    Some(cache.join("features").join(format!("{features_hash}-{images_hash}.safetensors")))
+}
+
+/// Name of the tensor.
+const FEATURES: &str = "features";
+
+/// What is there, unless it does not parse or is of another size.
+fn read(file: &Path, set: &ImageSet, extractor: &dyn FeatureExtractor) -> Option<Tensor> {
+    let tensors = file.is_file().then(|| Tensor::read_safetensors(file))?.ok()?;
+    let (_, features) = tensors.into_iter().find(|(name, _)| name == FEATURES)?;
+    (features.size() == [set.len(), extractor.dim()]).then_some(features)
+}
+
+fn write(file: &Path, features: &Tensor) -> Result<()> {
+    create_dir(file.parent().context("the cache has no folder")?)?;
+    let aside = aside(file);
+    write_tensors(&[(FEATURES.to_owned(), features.shallow_clone())], &aside)?;
+    fs::rename(&aside, file).with_context(|| format!("cannot write {}", file.display()))
+}
