@@ -14,5 +14,6 @@ pub mod files;
 pub mod interrupt;
 pub mod log;
 pub mod manifest;
+pub mod strips;
 pub mod train;
 pub mod trained;

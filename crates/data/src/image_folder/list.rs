@@ -44,6 +44,14 @@ pub(super) fn list(root: &Path) -> Result<Vec<Entry>, DataError> {
     Ok(entries)
 }
 
+/// The images below a folder in the order of their names.
+pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut found = Vec::new();
+    walk(folder, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
 fn entry(root: &Path, path: PathBuf, caption: Option<String>) -> Entry {
     let relative = path.strip_prefix(root).unwrap_or(&path);
     let mut parts = relative.iter();

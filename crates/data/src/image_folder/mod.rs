@@ -4,6 +4,7 @@
 mod list;
 
 use crate::{DataConfig, DataError, Dataset, ImageSet, Split, dataset::Parts, image_file};
+pub(crate) use list::image_files;
 use list::{Entry, list};
 use paragone_core::ImageShape;
 use rayon::prelude::*;
