@@ -97,7 +97,41 @@ fn compare_lays_runs_side_by_side() {
     let refused = paragone(&["compare", &runs[0], &runs[1], "--out", &text(&dir.join("never"))]);
     refused.expect(2).says(&["different images"]);
     assert!(!dir.join("never").exists());
+    let apart = text(&dir.join("apart"));
+    paragone(&["compare", &runs[0], &runs[1], "--allow-mismatch", "--out", &apart]).expect(0);
+    for group in ["apart-1", "apart-2"] {
+        let results = json(&dir.join("apart").join(group).join("results.json"));
+        assert_eq!(results["rows"].as_array().map(Vec::len), Some(families().len()));
+    }
     paragone(&["compare", &text(&dir), "--out", &out]).expect(2).says(&["experiment.yaml"]);
+}
+
+/// What a run kept, scored as anyone's images: the same scores as the run's.
+#[test]
+fn score_takes_any_images() {
+    let dir = scratch("score");
+    let model = finished().join(families()[0]);
+    let samples = text(&model.join("scored-seed-0.safetensors"));
+    let out = dir.join("scores.json");
+    let size = ["--reference", "shapes", "--size", "16", "--features", "random-conv"];
+    let score =
+        |samples: &str, more: &[&str]| paragone(&[&["score", "--samples", samples], more].concat());
+    score(&samples, &[&size[..], &["--out", &text(&out)]].concat()).expect(0);
+    let scored = json(&out);
+    assert_eq!(scored["protocol"]["samples"], 24);
+    assert_eq!(scored["protocol"]["reference_split"], "train");
+    assert!(scored["test_set"]["frechet_distance"].as_f64().is_some(), "{scored}");
+
+    // Against itself nothing is missing.
+    score(&samples, &["--reference", &samples, "--out", &text(&out)]).expect(0);
+    let scored = json(&out);
+    assert!(scored["scores"]["frechet_distance"].as_f64().is_some_and(|fd| fd < 1e-6), "{scored}");
+    assert_eq!(scored["scores"]["precision"], 1.0);
+
+    score(&samples, &["--reference", "shape"]).expect(2).says(&["shape is no file", "shapes"]);
+    score("none", &size).expect(2).says(&["none: there is no such file"]);
+    let wrong = ["--reference", &samples, "--features", "classifier"];
+    score(&samples, &wrong).expect(2).says(&["--features is classifier", "random-conv"]);
 }
 
 #[test]

@@ -69,6 +69,20 @@ fn a_comparison_has_every_score_or_the_reason_why_not() {
             }
         }
     }
+    for row in rows {
+        let points = |curve: &str| row["curves"][curve].as_array().expect("points").clone();
+        let (training, sampling, frontier) =
+            (points("training"), points("sampling"), points("frontier"));
+        // 50 steps: snapshots after 1, 3, 6, 12 and 25, and the end.
+        let images: Vec<_> = training.iter().map(|point| point["images"].as_u64()).collect();
+        assert_eq!(images, [8, 24, 48, 96, 200, 400].map(Some));
+        let calls = row["sampling"]["network_calls"].as_u64();
+        assert!(sampling.iter().any(|point| point["network_calls"].as_u64() == calls), "{row}");
+        for point in training.iter().chain(&sampling).chain(&frontier) {
+            let distance = point["scores"]["frechet_distance"].as_f64();
+            assert!(distance.is_some_and(f64::is_finite), "{point}");
+        }
+    }
     let calibration = results["calibration"].as_array().expect("calibration rows");
     for name in ["test_set", "noise", "mean_image", "train_copy", "missing_class"] {
         assert!(calibration.iter().any(|row| row["name"] == name), "no row {name}");

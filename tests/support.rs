@@ -127,6 +127,7 @@ fn command<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paragone"));
     // No dataset is needed but the embedded one; none may be found by chance.
     command.args(args).env("PARAGONE_DATASETS", "no-datasets").stdin(Stdio::null());
+    command.env("PARAGONE_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
 }
 

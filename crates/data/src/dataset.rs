@@ -84,6 +84,16 @@ impl ImageSet {
         Self { images, classes: classes.map(|c| Tensor::from_slice(&c)), captions, hash }
     }
 
+    /// Images alone, u8 `[n, c, h, w]`.
+    ///
+    /// # Panics
+    /// If they are anything else.
+    pub fn of(images: &Tensor) -> Self {
+        let (_, channels, height, width) = images.size4().expect("images are [n, c, h, w]");
+        let pixels = Vec::<u8>::try_from(images.flatten(0, -1)).expect("images are u8");
+        Self::new(&pixels, ImageShape { channels, height, width }, None, None)
+    }
+
     /// Number of images.
     pub fn len(&self) -> i64 {
         self.images.size()[0]

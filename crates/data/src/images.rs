@@ -22,7 +22,7 @@ pub fn read_images(path: &Path, channels: Option<i64>) -> Result<Tensor, DataErr
         Some("npz") => array(path, "arr_0", |path| Tensor::read_npz(path))?.permute([0, 3, 1, 2]),
         Some("safetensors") => array(path, "images", |path| Tensor::read_safetensors(path))?,
         _ if !path.exists() => {
-            return Err(DataError::io(path, std::io::ErrorKind::NotFound.into()));
+            return Err(DataError::malformed(path, "there is no such file or folder"));
         }
         _ => {
             let problem = "is no folder of images, no .npz and no .safetensors";

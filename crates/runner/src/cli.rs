@@ -24,6 +24,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Draw images from a trained model
     Sample(SampleArgs),
+    /// Score anyone's images against a dataset or against other images
+    Score(ScoreArgs),
     /// Lay the models of finished runs side by side
     Compare(CompareArgs),
     /// Show how a model makes its images: noising and denoising, pixel order, reconstructions, latent walks
@@ -167,6 +169,35 @@ pub struct SampleArgs {
     /// Device and threads.
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// `paragone score`.
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Folder of PNG or JPEG files, `.npz` with `arr_0` of bytes [n, h, w, c], or `.safetensors` that a run kept
+    #[arg(long)]
+    pub samples: PathBuf,
+    /// Such a folder or file, or the name of a dataset
+    #[arg(long)]
+    pub reference: String,
+    /// Split of the dataset to compare with: train or test
+    #[arg(long, default_value = "train")]
+    pub split: String,
+    /// Size in pixels, for datasets that come in several
+    #[arg(long)]
+    pub size: Option<i64>,
+    /// Network whose features the scores compare, as in an experiment's `eval.features`
+    #[arg(long, default_value = "auto")]
+    pub features: String,
+    /// JSON file for the scores and their protocol
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
 }
 
 /// `paragone compare`.

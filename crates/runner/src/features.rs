@@ -5,6 +5,7 @@ use crate::{
     data::RunData,
 };
 use anyhow::Result;
+use paragone_core::ImageShape;
 use paragone_metrics::{ClassifierFeatures, FeatureExtractor, RandomConvFeatures};
 use tch::Device;
 
@@ -48,27 +49,41 @@ fn open(
     path: &[&str],
     features: Features,
 ) -> Result<Box<dyn FeatureExtractor>> {
-    let random = || Box::new(RandomConvFeatures::new(data.spec.shape.channels, device));
-    let classifier = || -> Result<ClassifierFeatures, String> {
-        let found = ClassifierFeatures::for_dataset(data.dataset.name(), device)
-            .map_err(|error| error.to_string())?;
-        let (ours, theirs) = (data.spec.shape.dims(), found.card().shape.dims());
-        let fits = ours == theirs;
-        fits.then_some(found).ok_or_else(|| {
-            format!("must be random-conv for images of {ours:?}: the classifier sees {theirs:?}")
-        })
-    };
-    Ok(match features {
-        Features::RandomConv => random(),
-        Features::Auto => match classifier() {
-            Ok(classifier) => Box::new(classifier),
-            Err(_) => random(),
-        },
-        Features::Classifier => Box::new(classifier().map_err(|rule| {
-            let problem = Problem::Invalid { value: "classifier".to_owned(), rule };
-            experiment.error(path, problem)
-        })?),
+    let dataset = Some(data.dataset.name());
+    extractor(&features, dataset, data.spec.shape, device).map_err(|rule| {
+        let value = serde_json::to_string(&features).expect("plain data");
+        let problem = Problem::Invalid { value: value.trim_matches('"').to_owned(), rule };
+        experiment.error(path, problem).into()
     })
+}
+
+/// The extractor for images of a dataset, if they are from one, and of a shape.
+///
+/// # Errors
+/// What is asked of `features` instead, as a clause.
+pub fn extractor(
+    features: &Features,
+    dataset: Option<&str>,
+    shape: ImageShape,
+    device: Device,
+) -> Result<Box<dyn FeatureExtractor>, String> {
+    let random = || Box::new(RandomConvFeatures::new(shape.channels, device));
+    let classifier = || -> Result<Box<dyn FeatureExtractor>, String> {
+        let dataset = dataset.ok_or("must be random-conv for images that are of no dataset")?;
+        let found = ClassifierFeatures::for_dataset(dataset, device).map_err(|e| e.to_string())?;
+        let (ours, theirs) = (shape.dims(), found.card().shape.dims());
+        if ours != theirs {
+            return Err(format!(
+                "must be random-conv for images of {ours:?}: the classifier sees {theirs:?}"
+            ));
+        }
+        Ok(Box::new(found))
+    };
+    match features {
+        Features::RandomConv => Ok(random()),
+        Features::Auto => Ok(classifier().unwrap_or_else(|_| random())),
+        Features::Classifier => classifier(),
+    }
 }
 
 fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {

@@ -8,6 +8,7 @@ mod features;
 mod run;
 mod sample;
 mod schema;
+mod score;
 mod train;
 mod trajectory;
 
@@ -26,6 +27,7 @@ pub fn execute(command: Command) -> Result<ExitCode> {
         Command::Train(args) => train::execute(&args),
         Command::Eval(args) => eval::execute(&args),
         Command::Sample(args) => sample::execute(&args),
+        Command::Score(args) => score::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Trajectory(args) => trajectory::execute(&args),
         Command::Data(args) => data::execute(&args),

@@ -1,0 +1,174 @@
+//! `paragone score`: scores anyone's images against a dataset or against other images.
+
+use super::{prepare, say};
+use crate::{
+    cli::ScoreArgs,
+    config::Features,
+    features::extractor,
+    files::write_json,
+    interrupt::{self, EXIT_INTERRUPTED},
+    log::{Reporter, note},
+};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use paragone_data::{Condition, DataConfig, ImageSet, Split, read_images};
+use paragone_metrics::{FeatureExtractor, Protocol, Reference, ScoreOptions, Scores};
+use paragone_report::{Better, Cell, Column, Table, TableRow};
+use serde::Serialize;
+use std::{path::Path, process::ExitCode};
+use tch::Tensor;
+
+/// What `--out` gets.
+#[derive(Debug, Serialize)]
+struct Report {
+    samples: String,
+    reference: String,
+    protocol: Protocol,
+    scores: Scores,
+    /// What as many test images score, where the reference is a dataset's train split.
+    test_set: Option<Scores>,
+}
+
+pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
+    let device = prepare(&args.device, None)?;
+    let wanted: Features = serde_yaml::from_str(&args.features)
+        .map_err(|error| anyhow!("--features {}: {error}", args.features))?;
+    let Real { set, name, dataset, test } = real(args)?;
+    let images = read_images(&args.samples, Some(set.shape().channels))?;
+    let extractor = extractor(&wanted, dataset.as_deref(), set.shape(), device)
+        .map_err(|rule| anyhow!("--features is {}, but {rule}", args.features))?;
+    let n = images.size()[0];
+    let options = ScoreOptions::default();
+
+    let Some(real_features) = features(&*extractor, &set.images, &name)? else {
+        return Ok(stopped());
+    };
+    let reference = Reference::new(&real_features, n, &options)
+        .with_context(|| format!("{name} cannot be a reference"))?;
+    let samples = args.samples.display().to_string();
+    let Some(fake_features) = features(&*extractor, &images, &samples)
+        .with_context(|| format!("{samples} cannot be compared with {name}"))?
+    else {
+        return Ok(stopped());
+    };
+    let scores = reference.score(&fake_features)?;
+    let floor = match &test {
+        Some(test) if test.len() >= n => {
+            let first = test.images.narrow(0, 0, n);
+            let Some(features) = features(&*extractor, &first, "test images")? else {
+                return Ok(stopped());
+            };
+            Some(reference.score(&features)?)
+        }
+        Some(test) => {
+            note(&format!("no floor: there are only {} test images, not {n}", test.len()));
+            None
+        }
+        None => None,
+    };
+
+    let split = if dataset.is_some() { args.split.as_str() } else { "all" };
+    let protocol = reference.protocol(&*extractor, split, &set.hash, &[]);
+    say(table(&samples, &scores, floor.as_ref()).to_text());
+    say(format_args!(
+        "{n} images against {} of {name}, features {}",
+        protocol.reference_images, protocol.features
+    ));
+    if let Some(out) = &args.out {
+        let report = Report { samples, reference: name, protocol, scores, test_set: floor };
+        write_json(out, &report)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What samples are compared with.
+struct Real {
+    set: ImageSet,
+    /// Where it is from.
+    name: String,
+    /// The dataset, if it is one.
+    dataset: Option<String>,
+    /// Images that tell what a perfect model would score.
+    test: Option<ImageSet>,
+}
+
+fn real(args: &ScoreArgs) -> Result<Real> {
+    let path = Path::new(&args.reference);
+    if path.exists() {
+        let images = read_images(path, None)?;
+        let set = ImageSet::of(&images);
+        return Ok(Real { set, name: args.reference.clone(), dataset: None, test: None });
+    }
+    if paragone_data::spec(&args.reference).is_err() {
+        let known: Vec<String> =
+            paragone_data::specs().iter().map(|spec| spec.name.clone()).collect();
+        bail!(
+            "--reference {} is no file or folder, and none of the datasets {}",
+            args.reference,
+            known.join(", ")
+        );
+    }
+    let config = DataConfig {
+        dataset: args.reference.clone(),
+        condition: Condition::None,
+        size: args.size,
+        ..DataConfig::default()
+    };
+    let dataset = paragone_data::open(&config, &args.datasets.datasets)?;
+    let split = match args.split.as_str() {
+        "train" => Split::Train,
+        "test" => Split::Test,
+        other => bail!("--split is {other}, but must be train or test"),
+    };
+    let set = dataset.load(split)?;
+    ensure!(!set.is_empty(), "{} has no {split} images", args.reference);
+    let test = (split == Split::Train).then(|| dataset.load(Split::Test)).transpose()?;
+    let name = format!("{} {split}", args.reference);
+    Ok(Real { set, name, dataset: Some(args.reference.clone()), test })
+}
+
+/// Features of images; `None` when the user asked to stop.
+fn features(
+    extractor: &dyn FeatureExtractor,
+    images: &Tensor,
+    name: &str,
+) -> Result<Option<Tensor>> {
+    let title = format!("features of {name}");
+    let mut reporter = Reporter::new(&title, "images", 0, images.size()[0] as u64);
+    let features = extractor.features_with_progress(images, &mut |done, _| reporter.set(done))?;
+    reporter.finish();
+    Ok((!interrupt::asked()).then_some(features))
+}
+
+fn stopped() -> ExitCode {
+    note("stopped: nothing is written");
+    ExitCode::from(EXIT_INTERRUPTED as u8)
+}
+
+/// Name, what is good, and access.
+type ScoreColumn = (&'static str, Better, fn(&Scores) -> f64);
+
+const COLUMNS: [ScoreColumn; 6] = [
+    ("FD", Better::Lower, |s| s.frechet_distance),
+    ("KID", Better::Lower, |s| s.kernel_distance.mean),
+    ("precision", Better::Higher, |s| s.precision),
+    ("recall", Better::Higher, |s| s.recall),
+    ("density", Better::Higher, |s| s.density),
+    ("coverage", Better::Higher, |s| s.coverage),
+];
+
+fn table(samples: &str, scores: &Scores, floor: Option<&Scores>) -> Table {
+    let row = |name: &str, scores: &Scores, ranked| {
+        let values = COLUMNS.iter().map(|(_, _, value)| Cell::number(value(scores)));
+        let cells = std::iter::once(Cell::Text(name.to_owned())).chain(values).collect();
+        TableRow { cells, ranked }
+    };
+    let first = Column { name: "images".to_owned(), better: Better::None };
+    let others = COLUMNS
+        .iter()
+        .map(|(name, better, _)| Column { name: (*name).to_owned(), better: *better });
+    let floor = floor.map(|floor| row("test_set", floor, false));
+    Table {
+        columns: std::iter::once(first).chain(others).collect(),
+        rows: std::iter::once(row(samples, scores, true)).chain(floor).collect(),
+    }
+}
