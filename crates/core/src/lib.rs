@@ -4,6 +4,7 @@
 //! else it can do). Whoever trains, samples, scores or draws knows only these two traits and the values they exchange:
 //! [`Batch`], [`Conditions`], [`Noise`] and [`DataSpec`].
 
+mod attribute;
 mod capability;
 mod conditions;
 mod error;
@@ -13,6 +14,7 @@ mod noise;
 mod pixels;
 mod spec;
 
+pub use attribute::Attribute;
 pub use capability::{
     Edit, Inpaint, Lacks, Latents, Likelihood, LikelihoodKind, LikelihoodMethod, Noising, Offer,
 };

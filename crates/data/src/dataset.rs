@@ -1,5 +1,5 @@
 use crate::{Condition, DataConfig, DataError};
-use paragone_core::{Batch, Conditions, DataSpec, ImageShape, from_levels};
+use paragone_core::{Attribute, Batch, Conditions, DataSpec, ImageShape, from_levels};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, ops::Range};
@@ -42,6 +42,8 @@ pub struct ImageSet {
     pub classes: Option<Tensor>,
     /// One caption an image.
     pub captions: Option<Vec<String>>,
+    /// i64 `[n, attributes]` on the host: values of [`Dataset::attributes`], unless the class is the only one.
+    pub attributes: Option<Tensor>,
     /// SHA-256 of size, images, classes and captions, in hexadecimal.
     pub hash: String,
 }
@@ -62,6 +64,20 @@ pub trait Dataset: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DataError`] naming the file that is missing or wrong, or saying why there is no such split.
     fn load(&self, split: Split) -> Result<ImageSet, DataError>;
+
+    /// What is known of every image, the class first; empty without labels.
+    fn attributes(&self) -> Vec<Attribute> {
+        let names = self.class_names();
+        let class = (!names.is_empty()).then(|| Attribute::new(Attribute::CLASS, names));
+        class.into_iter().collect()
+    }
+
+    /// Images to train a network on that is to read what generated images show: other ones for every `number`, from a
+    /// source of their own, and with the combinations of attributes that all splits but [`Split::HeldOut`] lack. `None`
+    /// where images cannot be had at will: such a network learns from the train split.
+    fn lesson(&self, _number: u64) -> Option<ImageSet> {
+        None
+    }
 }
 
 impl ImageSet {
@@ -81,7 +97,23 @@ impl ImageSet {
         assert!(captions.as_ref().is_none_or(|c| c.len() == n), "one caption an image");
         let hash = content_hash(pixels, shape, classes.as_deref(), captions.as_deref());
         let images = Tensor::from_slice(pixels).reshape(shape.batch(n as i64));
-        Self { images, classes: classes.map(|c| Tensor::from_slice(&c)), captions, hash }
+        let classes = classes.map(|c| Tensor::from_slice(&c));
+        Self { images, classes, captions, attributes: None, hash }
+    }
+
+    /// The same images with their attributes, i64 `[n, attributes]`. The hash stays: what they are is in the pixels.
+    ///
+    /// # Panics
+    /// If there is not one row an image.
+    pub fn with_attributes(self, attributes: Tensor) -> Self {
+        assert_eq!((attributes.dim(), attributes.size()[0]), (2, self.len()), "one row an image");
+        Self { attributes: Some(attributes), ..self }
+    }
+
+    /// Values of all attributes, i64 `[n, attributes]`: those of the set, or its classes alone; `None` without either.
+    pub fn labels(&self) -> Option<Tensor> {
+        let classes = || self.classes.as_ref().map(|classes| classes.unsqueeze(1));
+        self.attributes.as_ref().map(Tensor::shallow_clone).or_else(classes)
     }
 
     /// Images alone, u8 `[n, c, h, w]`.

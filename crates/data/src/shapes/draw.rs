@@ -7,6 +7,7 @@ use super::{
     scene::{NUM_CLASSES, Object, Scene, Second, TWO_OBJECTS, kind_of_class, kinds},
 };
 use crate::random::Random;
+use paragone_core::mix;
 
 /// The scene of a seed, as training, validation and test images show it: with [`Scene::probability`].
 pub fn scene(seed: u64) -> Scene {
@@ -23,6 +24,13 @@ pub fn simple_scene(seed: u64) -> Scene {
 /// The scene of a seed among those that are held out.
 pub fn held_out_scene(seed: u64) -> Scene {
     matching(seed, Scene::is_held_out)
+}
+
+/// The scene of a seed among all, held-out ones as likely as the grammar's weights make them; half of the scenes have two
+/// objects, so that what learns from them sees each attribute of the second object often.
+pub fn any_scene(seed: u64) -> Scene {
+    let two = mix(&[seed, 1]).is_multiple_of(2);
+    matching(seed, |scene| scene.second.is_some() == two)
 }
 
 /// Every scene of the grammar, once; about ten million, held-out ones (of probability 0) included.

@@ -1,5 +1,6 @@
 //! `shapes`: small scenes whose every attribute, caption and probability is known, drawn on the fly.
 
+mod attributes;
 mod captions;
 mod draw;
 mod grammar;
@@ -7,15 +8,17 @@ mod layout;
 mod render;
 mod scene;
 
+pub use attributes::attributes;
 pub use captions::caption;
-pub use draw::{held_out_scene, scene, scenes, simple_scene};
+pub use draw::{any_scene, held_out_scene, scene, scenes, simple_scene};
 pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
 
 use crate::{DataConfig, DataError, Dataset, ImageSet, Scenes, Split, dataset::Parts};
-use paragone_core::{ImageShape, mix};
+use paragone_core::{Attribute, ImageShape, mix};
 use rayon::prelude::*;
+use tch::Tensor;
 
 /// Counts up when scenes, pictures or captions of a seed change, because then the data is other data.
 const VERSION: u64 = 1;
@@ -23,6 +26,10 @@ const VERSION: u64 = 1;
 /// Sizes of the splits unless the configuration says otherwise.
 const TRAIN_IMAGES: u64 = 60_000;
 const TEST_IMAGES: u64 = 10_000;
+
+/// Images of a [lesson](Dataset::lesson), and the number of their stream of seeds, which no split draws from.
+const LESSON_IMAGES: u64 = 60_000;
+const LESSONS: u64 = 3;
 
 /// The `shapes` data at one resolution.
 #[derive(Debug, Clone)]
@@ -77,6 +84,23 @@ impl Shapes {
         };
         Ok(rows.map(|row| mix(&[VERSION, stream, row])).collect())
     }
+
+    /// Seeds of a [lesson](Dataset::lesson): none is any split's, nor any other lesson's.
+    fn lesson_seeds(number: u64) -> Vec<u64> {
+        let rows = number * LESSON_IMAGES..(number + 1) * LESSON_IMAGES;
+        rows.map(|row| mix(&[VERSION, LESSONS, row])).collect()
+    }
+
+    /// Pictures, classes and attributes of scenes.
+    fn picture(&self, scenes: &[Scene], captions: Option<Vec<String>>) -> ImageSet {
+        let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
+        let rows = pixels.par_chunks_mut(self.shape().numel() as usize);
+        rows.zip(scenes).for_each(|(row, scene)| render(scene, self.side, row));
+        let classes = scenes.iter().map(|scene| scene.class() as i64).collect();
+        let values: Vec<i64> = scenes.iter().flat_map(Scene::attributes).collect();
+        let values = Tensor::from_slice(&values).reshape([scenes.len() as i64, -1]);
+        ImageSet::new(&pixels, self.shape(), Some(classes), captions).with_attributes(values)
+    }
 }
 
 impl Dataset for Shapes {
@@ -96,13 +120,19 @@ impl Dataset for Shapes {
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
         let scenes = self.scenes(split)?;
         let seeds = self.seeds(split)?;
-        let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
-        let rows = pixels.par_chunks_mut(self.shape().numel() as usize);
-        rows.zip(&scenes).for_each(|(row, scene)| render(scene, self.side, row));
-        let classes = scenes.iter().map(|scene| scene.class() as i64).collect();
         let captions =
             scenes.par_iter().zip(&seeds).map(|(scene, seed)| caption(scene, mix(&[*seed, 1])));
-        Ok(ImageSet::new(&pixels, self.shape(), Some(classes), Some(captions.collect())))
+        Ok(self.picture(&scenes, Some(captions.collect())))
+    }
+
+    fn attributes(&self) -> Vec<Attribute> {
+        attributes()
+    }
+
+    fn lesson(&self, number: u64) -> Option<ImageSet> {
+        let scenes: Vec<Scene> =
+            Self::lesson_seeds(number).into_par_iter().map(any_scene).collect();
+        Some(self.picture(&scenes, None))
     }
 }
 
@@ -137,7 +167,9 @@ mod tests {
         let splits = [Split::Train, Split::Validation, Split::Test, Split::HeldOut];
         let seeds: Vec<Vec<u64>> = splits.iter().map(|s| shapes.seeds(*s).unwrap()).collect();
         assert_eq!(seeds.iter().map(Vec::len).collect::<Vec<_>>(), [55_000, 5_000, 10_000, 10_000]);
-        assert_eq!(seeds.iter().flatten().collect::<HashSet<_>>().len(), 80_000);
+        let lessons: Vec<Vec<u64>> = (0..2).map(Shapes::lesson_seeds).collect();
+        let all: HashSet<_> = seeds.iter().chain(&lessons).flatten().collect();
+        assert_eq!(all.len(), 80_000 + 2 * 60_000);
     }
 
     #[test]
@@ -170,6 +202,32 @@ mod tests {
         assert!(scenes.iter().all(|s| !s.is_held_out()));
         let classes: HashSet<usize> = scenes.iter().map(Scene::class).collect();
         assert_eq!(classes.len(), NUM_CLASSES);
+    }
+
+    #[test]
+    fn attributes_come_with_the_images() {
+        let shapes = shapes(small());
+        let names = shapes.attributes();
+        for split in [Split::Test, Split::HeldOut] {
+            let set = shapes.load(split).unwrap();
+            let labels = set.labels().unwrap();
+            assert_eq!(labels.size(), [300, names.len() as i64]);
+            assert!(labels.select(1, 0).equal(set.classes.as_ref().unwrap()));
+        }
+    }
+
+    #[test]
+    fn lessons_show_what_is_held_out_and_many_pairs() {
+        let n = 20_000;
+        let scenes: Vec<Scene> =
+            Shapes::lesson_seeds(0).into_iter().take(n).map(any_scene).collect();
+        let share = |of: fn(&Scene) -> bool| {
+            scenes.iter().filter(|scene| of(scene)).count() as f64 / n as f64
+        };
+        // Binomial with standard deviation 0.0035.
+        assert!((share(|scene| scene.second.is_some()) - 0.5).abs() < 0.015);
+        assert!((0.1..0.2).contains(&share(Scene::is_held_out)));
+        assert!(share(|scene| scene.is_held_out() && scene.second.is_none()) > 0.02);
     }
 
     #[test]
