@@ -2,8 +2,8 @@
 //!
 //! A [`FeatureExtractor`] maps images to vectors, and the scores compare the vectors of generated images with those of
 //! real ones: [`frechet_distance`], [`kernel_distance`], [`precision_recall`] and [`density_coverage`], or all at once with
-//! [`evaluate_sets`]. A [`Protocol`] says under which circumstances a score was taken. Everything is computed in f64 and
-//! draws from no global generator.
+//! [`evaluate_sets`]. [`inception_score`] is taken of class logits alone. A [`Protocol`] says under which circumstances a
+//! score was taken. Everything is computed in f64 and draws from no global generator.
 
 mod augment;
 mod calibration;

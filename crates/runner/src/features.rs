@@ -1,11 +1,14 @@
 //! Which network's features a dataset is scored in, and which other network judges its classes.
 
 use crate::{
-    config::{Experiment, Features, Problem},
+    config::{Experiment, Features, Problem, TorchScript},
     data::RunData,
 };
 use anyhow::Result;
-use paragone_metrics::{ClassifierFeatures, FeatureExtractor, RandomConvFeatures};
+use paragone_metrics::{
+    ClassifierFeatures, FeatureExtractor, InceptionFeatures, MetricError, Preparation,
+    RandomConvFeatures, TorchScriptFeatures,
+};
 use tch::Device;
 
 /// The frozen networks that scores are taken with.
@@ -21,7 +24,7 @@ impl Networks {
     /// The networks that the experiment's `eval.features` means for its data.
     ///
     /// # Errors
-    /// The key's place, if it asks for a classifier that this data does not have.
+    /// The key's place, if it asks for a classifier that this data does not have, or names a file that holds no such network.
     pub fn open(experiment: &Experiment, data: &RunData, device: Device) -> Result<Self> {
         let random = || Box::new(RandomConvFeatures::new(data.spec.shape.channels, device));
         let classifier = || -> Result<ClassifierFeatures, String> {
@@ -35,7 +38,10 @@ impl Networks {
                 )
             })
         };
-        let extractor: Box<dyn FeatureExtractor> = match experiment.eval.features {
+        let unusable = |key: &str, error: MetricError| {
+            experiment.error(&["eval", "features", key], Problem::Other(error.to_string()))
+        };
+        let extractor: Box<dyn FeatureExtractor> = match &experiment.eval.features {
             Features::RandomConv => random(),
             Features::Auto => match classifier() {
                 Ok(classifier) => Box::new(classifier),
@@ -45,6 +51,14 @@ impl Networks {
                 let problem = Problem::Invalid { value: "classifier".to_owned(), rule };
                 experiment.error(&["eval", "features"], problem)
             })?),
+            Features::Inception(path) => Box::new(
+                InceptionFeatures::load(path, device).map_err(|e| unusable("inception", e))?,
+            ),
+            Features::TorchScript(TorchScript { path, size, mean, std }) => {
+                let preparation = Preparation { size: *size as i64, mean: *mean, std: *std };
+                let loaded = TorchScriptFeatures::load(path, preparation, device);
+                Box::new(loaded.map_err(|e| unusable("torchscript", e))?)
+            }
         };
         Ok(Self { extractor, judge: judge(data, device) })
     }

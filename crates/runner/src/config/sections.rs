@@ -2,6 +2,7 @@
 
 use super::{
     choice::{Budget, Interval},
+    features::Features,
     rules::{Violation, at_least, distinct, hold, number, positive, share},
 };
 use schemars::JsonSchema;
@@ -80,18 +81,6 @@ pub struct EvalConfig {
     pub kernel_subsets: u64,
     /// Images in such a subset; at most `samples` are taken.
     pub kernel_subset_size: u64,
-}
-
-/// A feature extractor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Features {
-    /// `classifier` where one comes with this program for the dataset at its size, else `random-conv`.
-    Auto,
-    /// A small frozen classifier of the dataset's own classes.
-    Classifier,
-    /// A frozen network of random weights, which needs no labels.
-    RandomConv,
 }
 
 /// A split of the data that samples are compared with.
@@ -197,6 +186,7 @@ impl EvalConfig {
     pub(super) fn check(&self) -> Result<(), Violation> {
         at_least(2, "samples", self.samples)?;
         at_least(1, "batch_size", self.batch_size)?;
+        self.features.check()?;
         distinct("seeds", &self.seeds)?;
         distinct("reference", &self.reference)?;
         at_least(1, "likelihood_images", self.likelihood_images)?;
