@@ -5,6 +5,7 @@ use crate::support::{
     snapshot,
 };
 use std::{fs, path::Path};
+use tch::{CModule, Device, Kind, Tensor};
 
 #[test]
 fn sample_draws_the_same_images_for_the_same_seeds() {
@@ -74,6 +75,31 @@ fn eval_scores_again() {
     let refused = go("eval", &out, &["--set", "train.batch_size=4"]).expect(2);
     refused.says(&["train.batch_size"]);
     go("eval", &out.join("comparison"), &[]).expect(2).says(&["experiment.yaml"]);
+}
+
+#[test]
+fn eval_takes_features_with_a_network_from_a_file() {
+    let out = copy_of_finished("eval-torchscript");
+    let path = out.with_file_name("mean.pt");
+    let example = [Tensor::zeros([1, 3, 8, 8], (Kind::Float, Device::Cpu))];
+    let mut mean = |x: &[Tensor]| vec![x[0].mean_dim([2i64].as_slice(), false, None).flatten(1, 2)];
+    let module = CModule::create_by_tracing("Mean", "forward", &example, &mut mean);
+    module.and_then(|module| module.save(&path)).expect("a module");
+    let features = |path: &Path| {
+        let path = text(path);
+        format!(
+            "eval.features.torchscript={{ path: {path}, size: 8, mean: [0, 0, 0], std: [1, 1, 1] }}"
+        )
+    };
+    let to = out.with_file_name("scores");
+    go("eval", &out, &["--set", &features(&path), "--out", &text(&to)]).expect(0);
+    let protocol = &json(&to.join("results.json"))["protocol"]["test"];
+    let name = "torchscript/mean (8 px, mean [0.0, 0.0, 0.0], std [1.0, 1.0, 1.0])";
+    assert_eq!(protocol["features"], name, "{protocol}");
+
+    fs::write(&path, "no module").expect("a file");
+    let refused = go("eval", &out, &["--set", &features(&path)]).expect(2);
+    refused.says(&["--set", "eval.features.torchscript", "mean.pt does not hold"]);
 }
 
 #[test]

@@ -73,10 +73,14 @@ fn a_wrong_experiment_is_refused_with_its_place() {
     let family = families()[0];
     let unknown = format!("models.{family}.no_such_key");
     let phase = format!("models.{family}.train.phases.no_such_phase.lr");
-    let cases: [(Changes, &[&str]); 9] = [
+    let cases: [(Changes, &[&str]); 10] = [
         (&[(&phase, "0.1")], &["experiment.yaml:", "no_such_phase"]),
         (&[("eval.density_coverage_k", "24")], &["experiment.yaml:", "density_coverage_k"]),
         (&[("eval.reference", "[validation]")], &["experiment.yaml:", "data.validation"]),
+        (
+            &[("eval.features", "{ inception: absent.pth }")],
+            &["experiment.yaml:", "eval.features.inception", "cannot read absent.pth"],
+        ),
         (&[("train.batch_sise", "8")], &["experiment.yaml:", "batch_sise", "batch_size"]),
         (&[(&unknown, "1")], &["experiment.yaml:", "no_such_key"]),
         (&[("data.dataset", "shaped")], &["experiment.yaml:", "shaped", "shapes"]),

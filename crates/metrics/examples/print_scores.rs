@@ -1,10 +1,13 @@
 //! Prints the scores of feature sets in a safetensors file, for `scripts/check-metrics` to compare with other software.
 //!
 //! The file holds pairs of matrices, `NAME.real` and `NAME.fake`. Prints one line of JSON a pair: its name, the scores
-//! with the kernel distance over the whole sets, and the seconds that each took.
+//! with the kernel distance over the whole sets, and the seconds that each took. Where there are `NAME.real_rows` and
+//! `NAME.fake_rows`, i64 `[subsets, size]`, also the kernel distance of each such subset. For class logits `NAME.logits`,
+//! the Inception Score in ten parts.
 
 use paragone_metrics::{
-    MetricError, Moments, density_coverage, frechet_distance, kernel_distance, precision_recall,
+    MetricError, Moments, density_coverage, frechet_distance, inception_score, kernel_distance,
+    precision_recall,
 };
 use std::{collections::BTreeMap, io::Write, time::Instant};
 use tch::Tensor;
@@ -15,11 +18,37 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tensors: BTreeMap<String, Tensor> = Tensor::read_safetensors(path)?.into_iter().collect();
     let mut stdout = std::io::stdout();
     for (key, real) in &tensors {
+        if let Some(name) = key.strip_suffix(".logits") {
+            let score = inception_score(real, 10)?;
+            writeln!(stdout, "{}", serde_json::json!({ "name": name, "inception_score": score }))?;
+        }
         let Some(name) = key.strip_suffix(".real") else { continue };
         let fake = tensors.get(&format!("{name}.fake")).ok_or("a real set without a fake one")?;
-        writeln!(stdout, "{}", scores(name, real, fake)?)?;
+        let mut scores = scores(name, real, fake)?;
+        let rows = |which| tensors.get(&format!("{name}.{which}_rows"));
+        if let (Some(real_rows), Some(fake_rows)) = (rows("real"), rows("fake")) {
+            scores["kernel_distance_subsets"] = subsets(real, fake, real_rows, fake_rows)?.into();
+        }
+        writeln!(stdout, "{scores}")?;
     }
     Ok(())
+}
+
+/// The kernel distance of each of the given subsets.
+fn subsets(
+    real: &Tensor,
+    fake: &Tensor,
+    real_rows: &Tensor,
+    fake_rows: &Tensor,
+) -> Result<Vec<f64>, MetricError> {
+    let (count, size) = real_rows.size2()?;
+    (0..count)
+        .map(|i| {
+            let take = |set: &Tensor, rows: &Tensor| set.index_select(0, &rows.get(i));
+            let (real, fake) = (take(real, real_rows), take(fake, fake_rows));
+            Ok(kernel_distance(&real, &fake, 1, size, 0)?.mean)
+        })
+        .collect()
 }
 
 fn scores(name: &str, real: &Tensor, fake: &Tensor) -> Result<serde_json::Value, MetricError> {

@@ -3,7 +3,7 @@
 use crate::{
     Card, FeatureExtractor, MetricError, OnImages, Result, Role, card,
     features::{check_images, in_batches},
-    network::Network,
+    network::{BATCH, Network},
     weights,
 };
 use std::path::Path;
@@ -83,16 +83,15 @@ impl ClassifierFeatures {
         if n == 0 {
             return Err(MetricError::TooFew { what: "class accuracy", needs: 1, got: 0 });
         }
-        let predicted = self.logits(images_u8)?.argmax(1, false);
+        let predicted = self.logits(&self.features(images_u8)?)?.argmax(1, false);
         let right = predicted.eq_tensor(&classes.to_device(Device::Cpu));
         Ok(right.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]))
     }
 
-    fn logits(&self, images_u8: &Tensor) -> Result<Tensor> {
-        self.check(images_u8)?;
-        in_batches(images_u8, self.card.num_classes, &mut |_, _| {}, |batch| {
-            let features = self.network.features(batch)?;
-            Ok(self.network.logits(&features).expect("a classifier has classes"))
+    fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        in_batches(features, BATCH, self.card.num_classes, &mut |_, _| {}, |batch| {
+            let batch = batch.to_device(self.network.device());
+            Ok(self.network.logits(&batch).expect("a classifier has classes"))
         })
     }
 
@@ -121,11 +120,11 @@ impl FeatureExtractor for ClassifierFeatures {
         on_images: OnImages<'_>,
     ) -> Result<Tensor> {
         self.check(images_u8)?;
-        in_batches(images_u8, self.dim(), on_images, |batch| self.network.features(batch))
+        in_batches(images_u8, BATCH, self.dim(), on_images, |batch| self.network.features(batch))
     }
 
-    fn class_logits(&self, images_u8: &Tensor) -> Option<Result<Tensor>> {
-        Some(self.logits(images_u8))
+    fn logits_of_features(&self, features: &Tensor) -> Option<Result<Tensor>> {
+        Some(self.logits(features))
     }
 }
 
@@ -195,7 +194,8 @@ mod tests {
     fn accuracy_counts_what_the_logits_say() {
         let classifier = classifier();
         let images = noise_images(40, SHAPE, 0);
-        let logits = classifier.class_logits(&images).unwrap().unwrap();
+        let features = classifier.features(&images).unwrap();
+        let logits = classifier.logits_of_features(&features).unwrap().unwrap();
         assert_eq!(logits.size(), [40, 7]);
         let said = logits.argmax(1, false);
         assert_eq!(classifier.class_accuracy(&images, &said).unwrap(), 1.0);

@@ -64,6 +64,16 @@ pub enum MetricError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file of weights that a user named holds something else.
+    #[error("{} does not hold {what}: {message}", path.display())]
+    WeightsFile {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Training met a loss that is NaN or infinite.
     #[error("the classifier's loss is not finite at step {step}")]
     Diverged {

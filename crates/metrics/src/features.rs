@@ -7,9 +7,6 @@ use tch::{Kind, Tensor};
 /// Called with images done and images in all.
 pub type OnImages<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// Images that pass through a network at once. Features do not depend on it.
-const BATCH: i64 = 500;
-
 /// Maps 8-bit images to feature vectors; frozen, so that scores of different models compare.
 pub trait FeatureExtractor: Debug + Send {
     /// What protocols call it, such as `classifier/fashion-mnist`.
@@ -36,8 +33,9 @@ pub trait FeatureExtractor: Debug + Send {
         self.features_with_progress(images_u8, &mut |_, _| {})
     }
 
-    /// Class logits of the images, f32 `[n, classes]` on the host, from an extractor that is a classifier.
-    fn class_logits(&self, _images_u8: &Tensor) -> Option<Result<Tensor>> {
+    /// Class logits of images from their features, f32 `[n, d]` -> f32 `[n, classes]` on the host: from an extractor that is
+    /// a classifier whose last layer takes its features.
+    fn logits_of_features(&self, _features: &Tensor) -> Option<Result<Tensor>> {
         None
     }
 }
@@ -62,21 +60,23 @@ pub(crate) fn check_images(
     })
 }
 
-/// Runs `network` over the images batch by batch, without gradients: f32 `[n, columns]` on the host.
+/// Runs `network` over the first dimension of `images`, `batch` at a time, without gradients: f32 `[n, columns]` on the
+/// host. Features do not depend on the batch, only memory and time do.
 ///
-/// `network` takes u8 images as they come and puts them where it wants them.
+/// `network` takes images as they come and puts them where it wants them.
 pub(crate) fn in_batches(
-    images_u8: &Tensor,
+    images: &Tensor,
+    batch: i64,
     columns: i64,
     on_images: OnImages<'_>,
     network: impl Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let n = images_u8.size()[0];
+    let n = images.size()[0];
     let rows = Tensor::f_zeros([n, columns], (Kind::Float, tch::Device::Cpu))?;
-    for start in (0..n).step_by(BATCH as usize) {
-        let len = BATCH.min(n - start);
-        let batch = tch::no_grad(|| network(&images_u8.narrow(0, start, len)))?;
-        rows.narrow(0, start, len).f_copy_(&batch)?;
+    for start in (0..n).step_by(batch as usize) {
+        let len = batch.min(n - start);
+        let outputs = tch::no_grad(|| network(&images.narrow(0, start, len)))?;
+        rows.narrow(0, start, len).f_copy_(&outputs)?;
         on_images((start + len) as u64, n as u64);
     }
     Ok(rows)

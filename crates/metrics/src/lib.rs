@@ -2,8 +2,8 @@
 //!
 //! A [`FeatureExtractor`] maps images to vectors, and the scores compare the vectors of generated images with those of
 //! real ones: [`frechet_distance`], [`kernel_distance`], [`precision_recall`] and [`density_coverage`], or all at once with
-//! [`evaluate_sets`]. A [`Protocol`] says under which circumstances a score was taken. Everything is computed in f64 and
-//! draws from no global generator.
+//! [`evaluate_sets`]. [`inception_score`] is taken of class logits alone. A [`Protocol`] says under which circumstances a
+//! score was taken. Everything is computed in f64 and draws from no global generator.
 
 mod augment;
 mod calibration;
@@ -12,17 +12,22 @@ mod classifier;
 mod error;
 mod features;
 mod frechet;
+mod inception;
+mod inception_score;
 mod kernel;
 mod moments;
 mod neighbours;
 mod network;
 mod options;
+mod pickle;
 mod protocol;
 mod random_conv;
 mod scores;
+mod state_dict;
 mod subset;
 #[cfg(test)]
 mod testing;
+mod torchscript;
 mod train;
 mod trainee;
 mod weights;
@@ -33,6 +38,8 @@ pub use classifier::ClassifierFeatures;
 pub use error::{MetricError, Result};
 pub use features::{FeatureExtractor, OnImages};
 pub use frechet::frechet_distance;
+pub use inception::InceptionFeatures;
+pub use inception_score::{InceptionScore, inception_score};
 pub use kernel::{KernelDistance, kernel_distance};
 pub use moments::Moments;
 pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
@@ -41,4 +48,5 @@ pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
 pub use subset::draw_rows;
+pub use torchscript::{Preparation, TorchScriptFeatures};
 pub use train::{LabelledImages, TrainProgress, TrainedClassifier, train_classifier};

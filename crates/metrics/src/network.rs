@@ -9,6 +9,9 @@ use tch::{Device, Kind, Tensor};
 /// Convolutions: pooling halves the image after each but the last.
 pub(crate) const NUM_CONVS: usize = 3;
 
+/// Images that pass through the network at once.
+pub(crate) const BATCH: i64 = 500;
+
 /// Rows and columns that any image is pooled to before the linear layer.
 pub(crate) const POOLED: i64 = 3;
 

@@ -7,7 +7,7 @@ use crate::{
     FeatureExtractor, OnImages, Result,
     card::sha256,
     features::{check_images, in_batches},
-    network::{Layer, Network, POOLED},
+    network::{BATCH, Layer, Network, POOLED},
     trainee::uniform_weight,
 };
 use paragone_core::mix;
@@ -71,7 +71,7 @@ impl FeatureExtractor for RandomConvFeatures {
         on_images: OnImages<'_>,
     ) -> Result<Tensor> {
         check_images(images_u8, self.network.channels(), None)?;
-        in_batches(images_u8, DIM, on_images, |batch| self.network.features(batch))
+        in_batches(images_u8, BATCH, DIM, on_images, |batch| self.network.features(batch))
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!((extractor.name(), extractor.dim()), ("random-conv", 128));
         assert_eq!(extractor.hash(), RandomConvFeatures::new(1, Device::Cpu).hash());
         assert_ne!(extractor.hash(), RandomConvFeatures::new(3, Device::Cpu).hash());
-        assert!(extractor.class_logits(&blobs(1, 0)).is_none());
+        assert!(extractor.logits_of_features(&extractor.features(&blobs(1, 0)).unwrap()).is_none());
         let images = blobs(20, 0);
         let all = extractor.features(&images).unwrap();
         let one = extractor.features(&images.narrow(0, 7, 1)).unwrap();

@@ -1,12 +1,16 @@
-//! Which network's features a dataset is scored in, and which other network judges its classes.
+//! Which network's features images are scored in, and which other network judges their classes.
 
 use crate::{
-    config::{Experiment, Features, Problem},
+    config::{Experiment, Features, Problem, TorchScript},
     data::RunData,
 };
 use anyhow::Result;
 use paragone_core::ImageShape;
-use paragone_metrics::{ClassifierFeatures, FeatureExtractor, RandomConvFeatures};
+use paragone_metrics::{
+    ClassifierFeatures, FeatureExtractor, InceptionFeatures, MetricError, Preparation,
+    RandomConvFeatures, TorchScriptFeatures,
+};
+use std::fmt;
 use tch::Device;
 
 /// The frozen networks that scores are taken with.
@@ -21,17 +25,20 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// The networks that the experiment's `eval.features` means for its data.
+    /// The networks that the experiment's `eval.features` and `eval.other_features` mean for its data.
     ///
     /// # Errors
-    /// The key's place, if it asks for a classifier that this data does not have.
+    /// The key's place, if it asks for a classifier that this data does not have, or names a file that holds no such network.
     pub fn open(experiment: &Experiment, data: &RunData, device: Device) -> Result<Self> {
         let eval = &experiment.eval;
-        let extractor = open(experiment, data, device, &["eval", "features"], eval.features)?;
+        let open = |path: &[&str], features: &Features| -> Result<Box<dyn FeatureExtractor>> {
+            extractor(features, Some(data.dataset.name()), data.spec.shape, device)
+                .map_err(|unusable| unusable.at(experiment, path, features))
+        };
+        let extractor = open(&["eval", "features"], &eval.features)?;
         let mut others: Vec<Box<dyn FeatureExtractor>> = Vec::new();
-        for (i, &features) in eval.other_features.iter().enumerate() {
-            let path = ["eval", "other_features", &i.to_string()];
-            let other = open(experiment, data, device, &path, features)?;
+        for (i, features) in eval.other_features.iter().enumerate() {
+            let other = open(&["eval", "other_features", &i.to_string()], features)?;
             let known = |known: &dyn FeatureExtractor| known.hash() == other.hash();
             if !known(&*extractor) && !others.iter().any(|other| known(&**other)) {
                 others.push(other);
@@ -41,32 +48,48 @@ impl Networks {
     }
 }
 
-/// The extractor that the key at `path` means.
-fn open(
-    experiment: &Experiment,
-    data: &RunData,
-    device: Device,
-    path: &[&str],
-    features: Features,
-) -> Result<Box<dyn FeatureExtractor>> {
-    let dataset = Some(data.dataset.name());
-    extractor(&features, dataset, data.spec.shape, device).map_err(|rule| {
-        let value = serde_json::to_string(&features).expect("plain data");
-        let problem = Problem::Invalid { value: value.trim_matches('"').to_owned(), rule };
-        experiment.error(path, problem).into()
-    })
+/// Why there are no such features for these images.
+#[derive(Debug)]
+pub enum Unusable {
+    /// What is asked of the value instead, as a clause.
+    Rule(String),
+    /// A file that the value names under a key is no such network.
+    File(&'static str, MetricError),
+}
+
+impl Unusable {
+    /// The error with the place of the value that `path` leads to.
+    fn at(self, experiment: &Experiment, path: &[&str], features: &Features) -> anyhow::Error {
+        let error = match self {
+            Self::Rule(rule) => {
+                let value = serde_json::to_string(features).expect("plain data");
+                let value = value.trim_matches('"').to_owned();
+                experiment.error(path, Problem::Invalid { value, rule })
+            }
+            Self::File(key, error) => {
+                experiment.error(&[path, &[key]].concat(), Problem::Other(error.to_string()))
+            }
+        };
+        error.into()
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => f.write_str(rule),
+            Self::File(_, error) => error.fmt(f),
+        }
+    }
 }
 
 /// The extractor for images of a dataset, if they are from one, and of a shape.
-///
-/// # Errors
-/// What is asked of `features` instead, as a clause.
 pub fn extractor(
     features: &Features,
     dataset: Option<&str>,
     shape: ImageShape,
     device: Device,
-) -> Result<Box<dyn FeatureExtractor>, String> {
+) -> Result<Box<dyn FeatureExtractor>, Unusable> {
     let random = || Box::new(RandomConvFeatures::new(shape.channels, device));
     let classifier = || -> Result<Box<dyn FeatureExtractor>, String> {
         let dataset = dataset.ok_or("must be random-conv for images that are of no dataset")?;
@@ -79,11 +102,20 @@ pub fn extractor(
         }
         Ok(Box::new(found))
     };
-    match features {
-        Features::RandomConv => Ok(random()),
-        Features::Auto => Ok(classifier().unwrap_or_else(|_| random())),
-        Features::Classifier => classifier(),
-    }
+    Ok(match features {
+        Features::RandomConv => random(),
+        Features::Auto => classifier().unwrap_or_else(|_| random()),
+        Features::Classifier => classifier().map_err(Unusable::Rule)?,
+        Features::Inception(path) => {
+            let loaded = InceptionFeatures::load(path, device);
+            Box::new(loaded.map_err(|e| Unusable::File("inception", e))?)
+        }
+        Features::TorchScript(TorchScript { path, size, mean, std }) => {
+            let preparation = Preparation { size: *size as i64, mean: *mean, std: *std };
+            let loaded = TorchScriptFeatures::load(path, preparation, device);
+            Box::new(loaded.map_err(|e| Unusable::File("torchscript", e))?)
+        }
+    })
 }
 
 fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {

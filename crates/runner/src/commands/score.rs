@@ -35,7 +35,7 @@ pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
     let Real { set, name, dataset, test } = real(args)?;
     let images = read_images(&args.samples, Some(set.shape().channels))?;
     let extractor = extractor(&wanted, dataset.as_deref(), set.shape(), device)
-        .map_err(|rule| anyhow!("--features is {}, but {rule}", args.features))?;
+        .map_err(|rule| anyhow!("--features {}: {rule}", args.features))?;
     let n = images.size()[0];
     let options = ScoreOptions::default();
 

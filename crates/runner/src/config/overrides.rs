@@ -51,19 +51,18 @@ pub fn assign(root: &mut Value, keys: &[String], value: Value) -> Result<(), (Ke
     for (depth, key) in parents.iter().enumerate() {
         at = mapping(at, &keys[..depth])?.entry(key.clone().into()).or_insert(Value::Null);
     }
-    let parent = mapping(at, parents)?;
-    // These hold exactly one key, which says what the number counts: the new one takes the place of the old.
+    // These hold exactly one key, which says what the value is: the new one takes the place of the old.
     if is_choice(parents) {
-        parent.clear();
+        *at = Value::Null;
     }
+    let parent = mapping(at, parents)?;
     parent.insert(last.clone().into(), value);
     Ok(())
 }
 
 fn is_choice(keys: &[String]) -> bool {
-    [["train", "budget"], ["train", "checkpoint_every"], ["train", "sample_every"]]
-        .iter()
-        .any(|choice| keys == choice)
+    let train = ["budget", "checkpoint_every", "sample_every"].map(|key| ["train", key]);
+    train.iter().chain(&[["eval", "features"]]).any(|choice| keys == choice)
 }
 
 fn mapping<'a>(value: &'a mut Value, at: &[String]) -> Result<&'a mut Mapping, (KeyPath, Problem)> {

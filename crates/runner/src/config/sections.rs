@@ -2,6 +2,7 @@
 
 use super::{
     choice::{Budget, Interval},
+    features::Features,
     rules::{Violation, at_least, distinct, hold, number, positive, share},
 };
 use schemars::JsonSchema;
@@ -99,18 +100,6 @@ pub struct CurvesConfig {
     pub temperatures: Vec<f64>,
     /// Guidance scales of the frontier, beside 1; only where images have conditions.
     pub guidance_scales: Vec<f64>,
-}
-
-/// A feature extractor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Features {
-    /// `classifier` where one comes with this program for the dataset at its size, else `random-conv`.
-    Auto,
-    /// A small frozen classifier of the dataset's own classes.
-    Classifier,
-    /// A frozen network of random weights, which needs no labels.
-    RandomConv,
 }
 
 /// A split of the data that samples are compared with.
@@ -225,6 +214,10 @@ impl EvalConfig {
     pub(super) fn check(&self) -> Result<(), Violation> {
         at_least(2, "samples", self.samples)?;
         at_least(1, "batch_size", self.batch_size)?;
+        self.features.check("features")?;
+        for (i, features) in self.other_features.iter().enumerate() {
+            features.check(&format!("other_features.{i}"))?;
+        }
         distinct("seeds", &self.seeds)?;
         distinct("reference", &self.reference)?;
         at_least(1, "likelihood_images", self.likelihood_images)?;

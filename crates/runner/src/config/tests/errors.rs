@@ -211,6 +211,50 @@ fn a_budget_of_two_kinds() {
 }
 
 #[test]
+fn features_that_are_none() {
+    let eval_fails = |eval: &str, want: &str| {
+        let text = format!(
+            "name: x\ndata: {{ dataset: shapes }}\neval:\n  features: {eval}\nmodels:\n  a: {{ family: ladder }}\n"
+        );
+        fails(&text, &[], want);
+    };
+    eval_fails(
+        "clasifier",
+        "x.yaml:4:3: eval.features: `clasifier` is not among the allowed values; did you mean \
+         `classifier`? allowed: `auto`, `classifier`, `random-conv`",
+    );
+    eval_fails("inception", "x.yaml:4:3: eval.features: needs its weights: `{ inception: FILE }`");
+    eval_fails(
+        "{ inceptoin: a.pth }",
+        "x.yaml:4:15: eval.features.inceptoin: unknown key; did you mean `inception`? allowed: \
+         `inception`, `torchscript`",
+    );
+    eval_fails(
+        "{ inception: [a.pth] }",
+        "x.yaml:4:15: eval.features.inception: expected text, found a list",
+    );
+    eval_fails(
+        "3",
+        "x.yaml:4:3: eval.features: expected the name of a network, or a mapping that names a file of \
+         one, found 3",
+    );
+    eval_fails("{}", "x.yaml:4:3: eval.features: needs exactly one of `inception`, `torchscript`");
+    let module = |rest: &str| format!("{{ torchscript: {{ path: a.pt, {rest} }} }}");
+    eval_fails(
+        &module("size: 224, mean: [0, 0, 0]"),
+        "x.yaml:4:15: eval.features.torchscript: `std` is missing",
+    );
+    eval_fails(
+        &module("size: big, mean: [0, 0, 0], std: [1, 1, 1]"),
+        "x.yaml:4:42: eval.features.torchscript.size: expected a whole number, 0 or more, found text \"big\"",
+    );
+    eval_fails(
+        &module("size: 8, mean: [0, 0, 0], std: [1, 1, 0]"),
+        "x.yaml:4:80: eval.features.torchscript.std.2: is 0.0, but must be above 0",
+    );
+}
+
+#[test]
 fn values_from_the_command_line() {
     let text = with_models("  a: { family: ladder }\n");
     fails(

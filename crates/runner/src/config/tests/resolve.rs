@@ -1,7 +1,9 @@
 //! What a right file means.
 
 use super::{FAMILIES, one, read};
-use crate::config::{Budget, Change, Difference, Interval, Precision, schema::schema_with};
+use crate::config::{
+    Budget, Change, Difference, Features, Interval, Precision, TorchScript, schema::schema_with,
+};
 use paragone_core::{OptimizerConfig, Phase};
 
 const TEXT: &str = "
@@ -49,6 +51,28 @@ fn set_values_are_yaml() {
         Interval::Seconds(5.0)
     );
     assert_eq!(one(TEXT, &["models.new={ family: pair }"]).models.len(), 4);
+}
+
+#[test]
+fn features_come_with_the_program_or_from_a_file() {
+    let features = |set: &str| {
+        let experiment = one(TEXT, &[set]);
+        let again = one(&experiment.to_yaml(), &[]);
+        assert_eq!(again.eval, experiment.eval);
+        experiment.eval.features
+    };
+    assert_eq!(features("seed=7"), Features::Auto);
+    assert_eq!(features("eval.features=random-conv"), Features::RandomConv);
+    let weights = Features::Inception("dir/w.pth".into());
+    assert_eq!(features("eval.features={ inception: dir/w.pth }"), weights);
+    let module = "{ path: a.pt, size: 224, mean: [0, 0.5, 1], std: [1, 1, 2] }";
+    let module = features(&format!("eval.features.torchscript={module}"));
+    let (mean, std) = ([0.0, 0.5, 1.0], [1.0, 1.0, 2.0]);
+    let want = TorchScript { path: "a.pt".into(), size: 224, mean, std };
+    assert_eq!(module, Features::TorchScript(want));
+    // A file takes the place of a name, whatever stands there.
+    let resolved = one(TEXT, &[]).to_yaml();
+    assert_eq!(one(&resolved, &["eval.features.inception=dir/w.pth"]).eval.features, weights);
 }
 
 #[test]
@@ -159,4 +183,11 @@ fn the_schema_covers_sections_and_families() {
     let alternatives = budget["oneOf"].as_array().or(budget["anyOf"].as_array()).unwrap();
     assert_eq!(alternatives.len(), 3);
     assert_eq!(alternatives[1]["required"][0], "seconds");
+    let features = &schema["properties"]["eval"]["properties"]["features"];
+    assert_eq!(features["default"], "auto");
+    let alternatives = features["oneOf"].as_array().unwrap();
+    let module = alternatives.last().unwrap();
+    assert_eq!(module["required"][0], "torchscript");
+    let keys = module["properties"]["torchscript"]["properties"].as_object().unwrap();
+    assert!(["path", "size", "mean", "std"].iter().all(|key| keys.contains_key(*key)));
 }
