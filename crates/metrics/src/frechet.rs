@@ -241,7 +241,7 @@ mod tests {
         let nuclear = a.matmul(&b.tr()).svd(true, true).1.sum(Kind::Double).double_value(&[]);
         let apart = real.mean_dim(0, false, Kind::Double) - fake.mean_dim(0, false, Kind::Double);
         let want = squares(&apart) + squares(&a) + squares(&b) - 2.0 * nuclear;
-        assert_close(distance(&real, &fake), want, 1e-4);
+        assert_close(distance(&real, &fake), want, 1e-9);
     }
 
     #[test]
@@ -265,5 +265,63 @@ mod tests {
         let other = Moments::of(&features(9, 5, 0)).unwrap();
         let error = frechet_distance(&some, &other).unwrap_err();
         assert!(matches!(error, MetricError::Shape { .. }), "{error}");
+    }
+
+    /// Each group is left out once, and the line is numpy's `polyfit` of the eleven distances, in closed form.
+    #[test]
+    fn infinitely_many_images_are_a_line_s_intercept() {
+        let real = Moments::of(&features(2000, 4, 0)).unwrap();
+        let fake = features(105, 4, 1) * 1.3;
+        let got = frechet_distance_infinity(&real, &fake, 7).unwrap();
+        let order = Vec::<i64>::try_from(draw_rows(105, 105, 7)).unwrap();
+        // Five groups of 11, then five of 10.
+        let group = |place: usize| if place < 55 { place / 11 } else { 5 + (place - 55) / 10 };
+        let points: Vec<(f64, f64)> = (0..11)
+            .map(|left_out| {
+                let kept = order.iter().enumerate().filter(|(place, _)| group(*place) != left_out);
+                let kept: Vec<i64> = kept.map(|(_, &row)| row).collect();
+                let rows = fake.index_select(0, &Tensor::from_slice(&kept));
+                let distance = frechet_distance(&real, &Moments::of(&rows).unwrap()).unwrap();
+                (1.0 / kept.len() as f64, distance)
+            })
+            .collect();
+        // The normal equations, without centring.
+        let sum = |of: &dyn Fn(f64, f64) -> f64| points.iter().map(|&(x, y)| of(x, y)).sum::<f64>();
+        let (x, y, xx, xy) =
+            (sum(&|x, _| x), sum(&|_, y| y), sum(&|x, _| x * x), sum(&|x, y| x * y));
+        let want = (xx * y - x * xy) / (11.0 * xx - x * x);
+        assert_close(got.value, want, 1e-6);
+        assert!(got.standard_error > 0.0);
+        assert_ne!(frechet_distance_infinity(&real, &fake, 8).unwrap().value, got.value);
+    }
+
+    /// The distance of a normal distribution is known: Σ (σ1 - σ2)² + |μ1 - μ2|².
+    #[test]
+    fn infinitely_many_images_have_no_bias() {
+        let real = Moments::of(&features(40_000, 12, 0)).unwrap();
+        let (mut off, mut bias) = (0, 0.0);
+        for seed in 1..=12 {
+            let fake = features(200, 12, seed) * 1.1 + 0.1;
+            let finite = frechet_distance(&real, &Moments::of(&fake).unwrap()).unwrap();
+            let infinite = frechet_distance_infinity(&real, &fake, 0).unwrap();
+            let want = 12.0 * (0.1f64.powi(2) + 0.1f64.powi(2));
+            off += i64::from((infinite.value - want).abs() > 2.26 * infinite.standard_error);
+            bias += (infinite.value - want) / 12.0;
+            assert!(finite > infinite.value + 0.2, "{finite} {infinite:?}");
+        }
+        assert!(off <= 3 && f64::abs(bias) < 0.06, "{off} {bias}");
+    }
+
+    #[test]
+    fn what_cannot_be_extrapolated_is_named() {
+        let real = Moments::of(&features(9, 4, 0)).unwrap();
+        let error = frechet_distance_infinity(&real, &features(2, 4, 1), 0).unwrap_err();
+        let want = "the extrapolation of a Fréchet distance needs at least 3 images, but got 2";
+        assert_eq!(error.to_string(), want);
+        assert!(frechet_distance_infinity(&real, &features(3, 4, 1), 0).unwrap().value.is_finite());
+        let huge = |x: Tensor| Moments::of(&(x.to_kind(Kind::Double) * 1e160)).unwrap();
+        let error = frechet_distance(&huge(features(9, 4, 0)), &real).unwrap_err().to_string();
+        assert!(error.contains("beyond the range of numbers"), "{error}");
+        assert!(frechet_distance(&real, &huge(features(9, 4, 0))).is_err());
     }
 }

@@ -268,4 +268,55 @@ mod tests {
         assert_eq!(message(0, 5), "kernel_subsets is 0, but must be at least 1");
         assert_eq!(message(1, 1), "kernel_subset_size is 1, but must be at least 2");
     }
+
+    /// By hand for one subset of everything: the scatter of twice the mean kernels, over the images.
+    #[test]
+    fn the_interval_is_the_jackknife_s() {
+        let (x, y) = (fixed_real().to_kind(Kind::Double), fixed_fake().to_kind(Kind::Double));
+        let kernel = |a: &Tensor, b: &Tensor| (a.matmul(&b.tr()) / 6.0 + 1.0).pow_tensor_scalar(3);
+        let sum = |x: &Tensor, dim| x.sum_dim_intlist(dim, false, Kind::Double);
+        let part = |own: Tensor, other: Tensor| {
+            let mean = (sum(&own, 1) - own.diagonal(0, 0, 1)) / 89.0 - other / 90.0;
+            mean.var(false).double_value(&[]) * 4.0 / 90.0
+        };
+        let between = kernel(&x, &y);
+        let variance =
+            part(kernel(&x, &x), sum(&between, 1)) + part(kernel(&y, &y), sum(&between, 0));
+        let got = kernel_distance(&fixed_real(), &fixed_fake(), 1, 90, 0).unwrap();
+        let half = 1.959_963_984_540_054 * variance.sqrt();
+        assert!((got.interval.high - got.mean - half).abs() < 1e-12, "{got:?} {half}");
+        assert!((got.mean - got.interval.low - half).abs() < 1e-12, "{got:?} {half}");
+    }
+
+    /// Of 40 pairs of equal distributions at most a few are said to differ, however many subsets share their images.
+    #[test]
+    fn the_interval_holds_zero_for_equal_distributions() {
+        let missed = (0..40).filter(|seed| {
+            let (real, fake) = (features(100, 4, 2 * seed), features(100, 4, 2 * seed + 1));
+            let interval = kernel_distance(&real, &fake, 30, 50, 0).unwrap().interval;
+            interval.low > 0.0 || interval.high < 0.0
+        });
+        assert!(missed.count() <= 3);
+        let interval =
+            kernel_distance(&features(100, 4, 0), &(features(100, 4, 1) + 1.0), 30, 50, 0);
+        assert!(interval.unwrap().interval.low > 0.0);
+    }
+
+    #[test]
+    fn subsets_can_be_given() {
+        let (real, fake) = (features(60, 5, 0), features(50, 5, 1) + 0.2);
+        let rows = |n, set| Tensor::stack(&draw_subsets(n, 4, 30, 9, set).unwrap(), 0);
+        let (of_real, of_fake) = (rows(60, 0), rows(50, 1));
+        let want = kernel_distance(&real, &fake, 4, 30, 9).unwrap();
+        assert_eq!(kernel_distance_in(&real, &fake, &of_real, &of_fake).unwrap(), want);
+        let error = |a: &Tensor, b: &Tensor| {
+            kernel_distance_in(&real, &fake, a, b).unwrap_err().to_string()
+        };
+        assert!(error(&of_real, &of_real).contains("within 0..50"));
+        assert!(error(&of_real, &of_fake.narrow(0, 0, 3)).contains("same for both"));
+        assert!(
+            error(&of_real.narrow(1, 0, 1), &of_fake.narrow(1, 0, 1)).contains("subset of two")
+        );
+        assert!(error(&of_real.to_kind(Kind::Float), &of_fake).contains("Int64"));
+    }
 }

@@ -72,8 +72,8 @@ impl RealBalls {
         }
         let (n, _) = check_features(real)?;
         at_least(n, precision_k.max(density_k) + 1)?;
-        let features = real.to_device(Device::Cpu).to_kind(Kind::Double);
-        let points = Points::new(&features, features.mean_dim(0, true, Kind::Double))?;
+        let real = real.to_device(Device::Cpu);
+        let points = Points::new(&real, real.mean_dim(0, true, Kind::Double))?;
         let radii = points.squared_radii(precision_k.max(density_k));
         Ok(Self {
             precision_radii: radii.narrow(1, precision_k - 1, 1),
@@ -87,8 +87,8 @@ impl RealBalls {
     pub(crate) fn score(&self, fake: &Tensor) -> Result<(PrecisionRecall, DensityCoverage)> {
         let (n, m) = check_pair(&self.points.rows, fake)?;
         at_least(m, self.precision_k + 1)?;
-        let fake = fake.to_device(Device::Cpu).to_kind(Kind::Double);
-        let fake_points = Points::new(&fake, self.points.centre.shallow_clone())?;
+        let fake_points =
+            Points::new(&fake.to_device(Device::Cpu), self.points.centre.shallow_clone())?;
         // [1, m]
         let fake_radii =
             fake_points.squared_radii(self.precision_k).narrow(1, self.precision_k - 1, 1).tr();
@@ -131,10 +131,14 @@ struct Points {
 }
 
 impl Points {
-    /// `features`: f64 `[n, d]`. The centre is that of the real features: a large common offset would cost digits.
+    /// `features`: any float kind `[n, d]`. The centre is that of the real features: a large common offset would cost digits.
     fn new(features: &Tensor, centre: Tensor) -> Result<Self> {
-        let rows = features - &centre;
-        let norms = rows.square().sum_dim_intlist(1, false, Kind::Double);
+        let rows = features - &centre; // f64, as the centre is
+        let norm = |(start, len)| {
+            let squares = rows.narrow(0, start, len).square();
+            squares.sum_dim_intlist(1, false, Kind::Double)
+        };
+        let norms = Tensor::cat(&blocks(rows.size()[0]).map(norm).collect::<Vec<_>>(), 0);
         let largest = norms.max().double_value(&[]);
         // Squared distances, at most four times the largest norm, are compared in f32.
         let comparable = largest < f64::from(f32::MAX) / 4.0;

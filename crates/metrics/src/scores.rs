@@ -283,4 +283,77 @@ mod tests {
         }
         assert!(json["kernel_distance"]["interval"]["low"].is_f64());
     }
+
+    fn numbers(scores: &Scores) -> [f64; 11] {
+        let Scores { kernel_distance: kernel, frechet_distance_infinity: infinity, .. } = scores;
+        [
+            scores.frechet_distance,
+            infinity.value,
+            infinity.standard_error,
+            kernel.mean,
+            kernel.std,
+            kernel.interval.low,
+            kernel.interval.high,
+            scores.precision,
+            scores.recall,
+            scores.density,
+            scores.coverage,
+        ]
+    }
+
+    /// Sets without spread, with copies, with fewer images than dimensions: numbers for all of them.
+    #[test]
+    fn degenerate_sets_have_scores() {
+        let usual = features(40, 8, 0);
+        let wide = |seed| features(10, 64, seed);
+        let constant = Tensor::ones([40, 8], (tch::Kind::Float, Device::Cpu));
+        let partly = Tensor::cat(&[features(40, 4, 3), constant.narrow(1, 0, 4)], 1);
+        let duplicates = features(10, 8, 4).repeat([4, 1]);
+        let offset = |x: &Tensor| x + 1e4;
+        let huge = |x: &Tensor| x * 1e15;
+        for (name, real, fake) in [
+            ("equal sets", usual.shallow_clone(), usual.shallow_clone()),
+            ("fewer images than dimensions", wide(0), wide(1)),
+            ("constant fakes", usual.shallow_clone(), constant.shallow_clone()),
+            ("constant reals", constant.shallow_clone(), usual.shallow_clone()),
+            ("all equal", constant.shallow_clone(), constant.shallow_clone()),
+            ("all zero", constant.zeros_like(), constant.zeros_like()),
+            ("constant features", partly.shallow_clone(), partly * 2.0),
+            ("duplicates", usual.shallow_clone(), duplicates.shallow_clone()),
+            ("duplicates everywhere", duplicates.shallow_clone(), duplicates),
+            ("large offset", offset(&usual), offset(&features(40, 8, 1))),
+            ("large", huge(&usual), huge(&features(40, 8, 1))),
+            ("one dimension", features(40, 1, 0), features(40, 1, 1)),
+        ] {
+            let scores = evaluate_sets(&real, &fake, &OPTIONS).unwrap();
+            let finite = numbers(&scores).iter().all(|number| number.is_finite());
+            assert!(finite && scores.frechet_distance >= 0.0, "{name}: {scores:?}");
+            let shares = [scores.precision, scores.recall, scores.coverage];
+            assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{name}: {scores:?}");
+        }
+    }
+
+    #[test]
+    fn sets_without_a_score_are_errors() {
+        let usual = features(40, 8, 0);
+        let error = |real: &Tensor, fake: &Tensor| {
+            evaluate_sets(real, fake, &OPTIONS).unwrap_err().to_string()
+        };
+        let at = |row: i64, value: f64| {
+            let features = usual.copy();
+            let _ = features.get(row).get(2).fill_(value);
+            features
+        };
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(error(&at(7, value), &usual), "the features of image 7 are not finite");
+            assert_eq!(error(&usual, &at(31, value)), "the features of image 31 are not finite");
+        }
+        for n in [0, 1, 2, 3] {
+            let few = usual.narrow(0, 0, n);
+            assert!(!error(&usual, &few).contains("NaN"));
+            assert!(!error(&few, &usual).contains("NaN"));
+        }
+        assert_eq!(error(&usual, &features(40, 7, 0)), "features must be [40, 8], but is [40, 7]");
+        assert!(error(&usual, &(&usual * 1e30)).contains("beyond the range of numbers"));
+    }
 }
