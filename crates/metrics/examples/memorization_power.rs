@@ -33,8 +33,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             Space::Features => classifier.features(images),
             Space::Pixels | Space::ShiftedPixels => Ok(images.shallow_clone()),
         };
+        let (of_train, of_held_out) = (of(&train)?, of(&held_out)?);
         let start = Instant::now();
-        let reference = MemorizationReference::new(&of(&train)?, &of(&held_out)?, space, 0)?;
+        let reference = MemorizationReference::new(&of_train, &of_held_out, space, 0)?;
         writeln!(
             out,
             "| {space:?} | (reference) | | | | | {:.1} |",
