@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import scipy.linalg
+import scipy.spatial
 from prdc import compute_prdc
 from safetensors.numpy import save_file
 
@@ -56,12 +57,64 @@ def kernel_distance(x, y):
     return float(off_diagonal(k(x, x)) + off_diagonal(k(y, y)) - 2 * np.mean(k(x, y)))
 
 
-def kernel_distance_in_subsets(x, y, size, seed, subsets=100):
-    """As torch-fidelity draws them."""
-    rng = np.random.RandomState(seed)
-    draw = lambda a: a[rng.choice(len(a), size, replace=False)]
-    values = [kernel_distance(draw(x), draw(y)) for _ in range(subsets)]
+def subset_rows(x, y, subsets=100):
+    """The rows of x and of y in every subset, as torch-fidelity draws them."""
+    rng = np.random.RandomState(0)
+    size = min(1000, len(x), len(y))
+    pairs = [[rng.choice(len(a), size, replace=False) for a in (x, y)] for _ in range(subsets)]
+    return [np.stack(rows) for rows in zip(*pairs)]
+
+
+def in_subsets(x, y, rows_x, rows_y):
+    """Mean and standard deviation of the kernel distance over subsets."""
+    values = [kernel_distance(x[i], y[j]) for i, j in zip(rows_x, rows_y)]
     return float(np.mean(values)), float(np.std(values))
+
+
+def frechet_distance_infinity(real, fake, order):
+    """The intercept of numpy's line through the distances without one of ten groups of rows, and the jackknife's error."""
+    groups = np.array_split(np.array(order), 10)
+    kept = [np.concatenate(groups[:i] + groups[i + 1 :]) for i in range(10)]
+    whole = frechet_distance(real, fake)
+    distances = np.array([frechet_distance(real, fake[rows]) for rows in kept])
+    counts = np.array([len(rows) for rows in kept])
+    n = len(order)
+    intercept = np.polyfit(1 / np.append(counts, n), np.append(distances, whole), 1)[1]
+    estimates = (n * whole - counts * distances) / (n - counts)
+    return float(intercept), float(np.std(estimates, ddof=1) / 10**0.5)
+
+
+def nearest_distances(real, fake):
+    """Distances to the nearest in either half of the real rows, by scipy's exact distances in blocks."""
+    def nearest(others):
+        blocks = [scipy.spatial.distance.cdist(fake[i : i + 500], others) for i in range(0, len(fake), 500)]
+        return np.concatenate([block.min(1) for block in blocks])
+
+    half = (len(real) + 1) // 2
+    return nearest(real[:half]), nearest(real[half:])
+
+
+def check_further(result, real, fake):
+    """Rows (score, ours, reference, allowed) of what is not one number a set. Slow roots are taken of small sets only."""
+    real, fake = real.astype(np.float64), fake.astype(np.float64)
+    rows = []
+    if real.shape[1] <= 128 and len(fake) <= 3000:
+        value, error = frechet_distance_infinity(real, fake, result["order"])
+        limit = 1e-4 * max(1.0, abs(value))  # ten times that of a distance, by the extrapolation
+        rows.append(("frechet_infinity", result["frechet_distance_infinity"], value, limit))
+        rows.append(("frechet_infinity_error", result["frechet_distance_infinity_standard_error"], error, limit))
+    for i, ours in enumerate(result["by_class"]):
+        want = frechet_distance(real[i::3], fake[i::3])
+        rows.append((f"frechet_of_class_{i}", ours["Ok"], want, 1e-5 * max(1.0, abs(want))))
+    train, held_out = nearest_distances(real, fake)
+    suspects = result["suspects"]
+    images = [suspect["image"] for suspect in suspects]
+    assert sorted(images) == list(range(len(fake))), "every image is named once"
+    for what, want in (("train", train), ("held_out", held_out)):
+        ours = np.array([suspect[f"{what}_distance"] for suspect in suspects])
+        worst = np.argmax(np.abs(ours - want[images]))
+        rows.append((f"nearest_{what}", ours[worst], want[images][worst], 1e-6 * max(1.0, want.max())))
+    return rows
 
 
 def neighbours(x, y, k):
@@ -73,7 +126,7 @@ def expected(real, fake):
     start = time.time()
     three, five = neighbours(real, fake, 3), neighbours(real, fake, 5)
     seconds = (time.time() - start) / 2
-    mean, std = kernel_distance_in_subsets(real, fake, min(1000, len(real), len(fake)), seed=0)
+    mean, std = in_subsets(real, fake, *subset_rows(real, fake))
     scores = {
         "frechet_distance": frechet_distance(real, fake),
         "kernel_distance_whole": kernel_distance(real, fake) if len(real) == len(fake) else None,
@@ -104,6 +157,9 @@ def main():
     sets = feature_sets()
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         tensors = {f"{name}.{which}": np.ascontiguousarray(x) for name, pair in sets.items() for which, x in zip(("real", "fake"), pair)}
+        for name, pair in sets.items():
+            for which, rows in zip(("real", "fake"), subset_rows(*pair)):
+                tensors[f"{name}.{which}_rows"] = rows
         save_file(tensors, file.name)
         output = subprocess.run([sys.argv[1], file.name], check=True, capture_output=True, text=True).stdout
     results = {row["name"]: row for row in map(json.loads, output.splitlines())}
@@ -113,11 +169,15 @@ def main():
     for name, (real, fake) in sets.items():
         theirs, seconds = expected(real, fake)
         kernel_size = np.mean((np.sum(real.astype(np.float64) ** 2, 1) / real.shape[1] + 1) ** 3)
-        for score, want in theirs.items():
-            got = results[name][score]
-            if want is None:
-                continue
-            limit = allowed(score, want, theirs["kernel_distance_std"], kernel_size)
+        rows = [
+            (score, results[name][score], want, allowed(score, want, theirs["kernel_distance_std"], kernel_size))
+            for score, want in theirs.items()
+            if want is not None
+        ]
+        mean, std = in_subsets(real, fake, *subset_rows(real, fake))
+        rows.append(("kernel_same_subsets", results[name]["kernel_same_subsets"]["mean"], mean, 1e-13 * kernel_size))
+        rows.append(("kernel_same_subsets_std", results[name]["kernel_same_subsets"]["std"], std, 1e-13 * kernel_size))
+        for score, got, want, limit in rows + check_further(results[name], real, fake):
             wrong = not abs(got - want) <= limit
             failed |= wrong
             print(f"{name:24}{score:24}{got:16.9g}{want:16.9g}{got - want:12.1e}{limit:10.0e}{'  WRONG' if wrong else ''}")

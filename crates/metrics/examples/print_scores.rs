@@ -1,16 +1,18 @@
 //! Prints the scores of feature sets in a safetensors file, for `scripts/check-metrics` to compare with other software.
 //!
 //! The file holds pairs of matrices, `NAME.real` and `NAME.fake`. Prints one line of JSON a pair: its name, the scores
-//! with the kernel distance over the whole sets, and the seconds that each took. Where there are `NAME.real_rows` and
-//! `NAME.fake_rows`, i64 `[subsets, size]`, also the kernel distance of each such subset. For class logits `NAME.logits`,
-//! the Inception Score in ten parts.
+//! with the kernel distance over the whole sets, and the seconds that each took. Classes are the rows' numbers modulo 3.
+//! Where there are `NAME.real_rows` and `NAME.fake_rows`, i64 `[subsets, size]`, also the kernel distance in those subsets,
+//! and of each of them. For class logits `NAME.logits`, the Inception Score in ten parts.
 
 use paragone_metrics::{
-    MetricError, Moments, density_coverage, frechet_distance, inception_score, kernel_distance,
+    ClassReference, MemorizationReference, MetricError, Moments, Space, density_coverage,
+    draw_rows, frechet_distance, frechet_distance_infinity, inception_score, kernel_distance,
+    kernel_distance_in,
     precision_recall,
 };
 use std::{collections::BTreeMap, io::Write, time::Instant};
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     torch_ext::tune_allocator();
@@ -23,10 +25,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             writeln!(stdout, "{}", serde_json::json!({ "name": name, "inception_score": score }))?;
         }
         let Some(name) = key.strip_suffix(".real") else { continue };
-        let fake = tensors.get(&format!("{name}.fake")).ok_or("a real set without a fake one")?;
+        let get = |what: &str| tensors.get(&format!("{name}.{what}"));
+        let fake = get("fake").ok_or("a real set without a fake one")?;
         let mut scores = scores(name, real, fake)?;
-        let rows = |which| tensors.get(&format!("{name}.{which}_rows"));
-        if let (Some(real_rows), Some(fake_rows)) = (rows("real"), rows("fake")) {
+        if let (Some(real_rows), Some(fake_rows)) = (get("real_rows"), get("fake_rows")) {
+            let kernel = kernel_distance_in(real, fake, real_rows, fake_rows)?;
+            scores["kernel_same_subsets"] = serde_json::to_value(kernel)?;
             scores["kernel_distance_subsets"] = subsets(real, fake, real_rows, fake_rows)?.into();
         }
         writeln!(stdout, "{scores}")?;
@@ -69,6 +73,15 @@ fn scores(name: &str, real: &Tensor, fake: &Tensor) -> Result<serde_json::Value,
     let pr = precision_recall(real, fake, 3)?;
     let neighbour_seconds = start.elapsed().as_secs_f64();
     let dc = density_coverage(real, fake, 5)?;
+    let infinity = frechet_distance_infinity(&Moments::of(real)?, fake, 0)?;
+    let classes = |x: &Tensor| Tensor::arange(x.size()[0], (Kind::Int64, Device::Cpu)).remainder(3);
+    let by_class = ClassReference::new(real, &classes(real), 3)?.score(fake, &classes(fake))?;
+    let by_class: Vec<_> = by_class.into_iter().map(|class| class.distance).collect();
+    // The first half of the real images as training images, the others as held-out ones.
+    let halves = real.tensor_split(2, 0);
+    let memorization = MemorizationReference::new(&halves[0], &halves[1], Space::Features, 0)?;
+    let suspects = memorization.score(fake, fake.size()[0] as usize)?.suspects;
+    let order = Vec::<i64>::try_from(draw_rows(fake.size()[0], fake.size()[0], 0))?;
     Ok(serde_json::json!({
         "name": name,
         "frechet_distance": frechet,
@@ -79,6 +92,11 @@ fn scores(name: &str, real: &Tensor, fake: &Tensor) -> Result<serde_json::Value,
         "recall": pr.recall,
         "density": dc.density,
         "coverage": dc.coverage,
+        "frechet_distance_infinity": infinity.value,
+        "frechet_distance_infinity_standard_error": infinity.standard_error,
+        "order": order,
+        "by_class": by_class,
+        "suspects": suspects,
         "seconds": { "frechet": frechet_seconds, "kernel": kernel_seconds, "neighbours": neighbour_seconds },
     }))
 }

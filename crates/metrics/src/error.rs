@@ -30,6 +30,12 @@ pub enum MetricError {
         /// The first such row.
         row: i64,
     },
+    /// Features so large that a score of them is beyond f64.
+    #[error("{what} is beyond the range of numbers: the features are too large")]
+    Overflow {
+        /// The score.
+        what: &'static str,
+    },
     /// A number outside the range a score is defined for.
     #[error("{key} is {value}, but must be at least {least}")]
     Option {

@@ -2,8 +2,9 @@
 //!
 //! A [`FeatureExtractor`] maps images to vectors, and the scores compare the vectors of generated images with those of
 //! real ones: [`frechet_distance`], [`kernel_distance`], [`precision_recall`] and [`density_coverage`], or all at once with
-//! [`evaluate_sets`]. [`inception_score`] is taken of class logits alone. A [`Protocol`] says under which circumstances a
-//! score was taken. Everything is computed in f64 and draws from no global generator.
+//! [`evaluate_sets`]. [`ClassReference`] compares class by class, [`MemorizationReference`] generated images with those
+//! trained on, and [`inception_score`] is taken of class logits alone. A [`Protocol`] says under which circumstances a score
+//! was taken. Scores are computed in f64, draw from no global generator, and are numbers or errors: never NaN.
 
 mod augment;
 mod calibration;
@@ -15,10 +16,13 @@ mod frechet;
 mod inception;
 mod inception_score;
 mod kernel;
+mod memorization;
 mod moments;
+mod nearest;
 mod neighbours;
 mod network;
 mod options;
+mod per_class;
 mod pickle;
 mod protocol;
 mod random_conv;
@@ -37,13 +41,16 @@ pub use card::{Card, Role};
 pub use classifier::ClassifierFeatures;
 pub use error::{MetricError, Result};
 pub use features::{FeatureExtractor, OnImages};
-pub use frechet::frechet_distance;
+pub use frechet::{Extrapolated, frechet_distance, frechet_distance_infinity};
 pub use inception::InceptionFeatures;
 pub use inception_score::{InceptionScore, inception_score};
-pub use kernel::{KernelDistance, kernel_distance};
+pub use kernel::{Interval, KernelDistance, kernel_distance, kernel_distance_in};
+pub use memorization::{Memorization, MemorizationReference, Quantiles, Suspect};
 pub use moments::Moments;
+pub use nearest::Space;
 pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precision_recall};
 pub use options::TrainOptions;
+pub use per_class::{ClassDistance, ClassReference, FEWEST_IN_CLASS};
 pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};

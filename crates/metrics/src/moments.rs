@@ -16,8 +16,8 @@ pub struct Moments {
     scatter: Tensor,
 }
 
-/// Rows that are converted to f64 at once.
-const CHUNK: i64 = 8192;
+/// Rows that are checked, or converted to f64, at once.
+const CHUNK: i64 = 4096;
 
 impl Moments {
     /// The moments of no vector of `dim` numbers; add to it with [`Moments::update`].
@@ -83,6 +83,17 @@ impl Moments {
         self.count += other.count;
     }
 
+    /// The moments of the vectors that are not in `part`, a part of these with fewer of them.
+    pub(crate) fn without(&self, part: &Self) -> Self {
+        let (all, rest) = (self.count as f64, (self.count - part.count) as f64);
+        // From the part's mean to that of the rest, times the rest's share, is from the part's mean to the common one.
+        let apart = &self.mean - &part.mean;
+        let mean = &self.mean + &apart * (part.count as f64 / rest);
+        let between = apart.outer(&apart) * (part.count as f64 * all / rest);
+        let scatter = &self.scatter - &part.scatter - between;
+        Self { count: self.count - part.count, mean, scatter }
+    }
+
     /// Number of vectors.
     pub fn count(&self) -> i64 {
         self.count
@@ -119,11 +130,13 @@ pub(crate) fn check_features(features: &Tensor) -> Result<(i64, i64)> {
             got: format!("{:?}", features.size()),
         });
     };
-    let bad = features.isfinite().all_dim(1, false).logical_not();
-    if n > 0 && bad.any().int64_value(&[]) != 0 {
-        return Err(MetricError::NotFinite {
-            row: bad.to_kind(Kind::Uint8).argmax(0, false).int64_value(&[]),
-        });
+    for start in (0..n).step_by(CHUNK as usize) {
+        let rows = features.narrow(0, start, CHUNK.min(n - start));
+        let bad = rows.isfinite().all_dim(1, false).logical_not();
+        if bad.any().int64_value(&[]) != 0 {
+            let first = bad.to_kind(Kind::Uint8).argmax(0, false).int64_value(&[]);
+            return Err(MetricError::NotFinite { row: start + first });
+        }
     }
     Ok((n, dim))
 }
@@ -182,6 +195,13 @@ mod tests {
         let mut left = Moments::of(&x.narrow(0, 0, 123)).unwrap();
         left.merge(&Moments::of(&x.narrow(0, 123, 377)).unwrap()).unwrap();
         assert_same(&left, &whole);
+    }
+
+    #[test]
+    fn a_part_can_be_taken_out() {
+        let x = features(500, 6, 0).to_kind(Kind::Double) + 1e4;
+        let of = |start, len| Moments::of(&x.narrow(0, start, len)).unwrap();
+        assert_same(&of(0, 500).without(&of(0, 77)), &of(77, 423));
     }
 
     /// Sums of raw squares would lose all but three digits here.

@@ -53,7 +53,7 @@ pub fn density_coverage(real: &Tensor, fake: &Tensor, k: i64) -> Result<DensityC
 /// Real images with their balls, to score several sets against.
 #[derive(Debug)]
 pub(crate) struct RealBalls {
-    features: Tensor,
+    points: Points,
     precision_k: i64,
     density_k: i64,
     /// f32 `[n, 1]`: squared radii for precision.
@@ -72,24 +72,23 @@ impl RealBalls {
         }
         let (n, _) = check_features(real)?;
         at_least(n, precision_k.max(density_k) + 1)?;
-        let features = real.to_device(Device::Cpu).to_kind(Kind::Double);
-        let points = Points::new(&features, &features);
+        let real = real.to_device(Device::Cpu);
+        let points = Points::new(&real, real.mean_dim(0, true, Kind::Double))?;
         let radii = points.squared_radii(precision_k.max(density_k));
         Ok(Self {
             precision_radii: radii.narrow(1, precision_k - 1, 1),
             density_radii: radii.narrow(1, density_k - 1, 1),
-            features,
+            points,
             precision_k,
             density_k,
         })
     }
 
     pub(crate) fn score(&self, fake: &Tensor) -> Result<(PrecisionRecall, DensityCoverage)> {
-        let (n, m) = check_pair(&self.features, fake)?;
+        let (n, m) = check_pair(&self.points.rows, fake)?;
         at_least(m, self.precision_k + 1)?;
-        let fake = fake.to_device(Device::Cpu).to_kind(Kind::Double);
-        let real_points = Points::new(&self.features, &self.features);
-        let fake_points = Points::new(&fake, &self.features);
+        let fake_points =
+            Points::new(&fake.to_device(Device::Cpu), self.points.centre.shallow_clone())?;
         // [1, m]
         let fake_radii =
             fake_points.squared_radii(self.precision_k).narrow(1, self.precision_k - 1, 1).tr();
@@ -97,7 +96,7 @@ impl RealBalls {
         let mut precise = Tensor::zeros([m], (Kind::Bool, Device::Cpu));
         let (mut recalled, mut balls, mut covered) = (0, 0, 0);
         for (start, len) in blocks(n) {
-            let distances = real_points.squared_distances(start, len, &fake_points); // [len, m]
+            let distances = self.points.squared_distances(start, len, &fake_points); // [len, m]
             let of_block = |radii: &Tensor| radii.narrow(0, start, len);
             precise = precise.logical_or(
                 &distances.lt_tensor(&of_block(&self.precision_radii)).any_dim(0, false),
@@ -119,7 +118,10 @@ impl RealBalls {
 }
 
 /// Feature vectors about a common centre, with their squared norms.
+#[derive(Debug)]
 struct Points {
+    /// f64 `[1, d]`.
+    centre: Tensor,
     /// f64 `[n, d]`.
     rows: Tensor,
     /// f64 `[n]`.
@@ -129,12 +131,21 @@ struct Points {
 }
 
 impl Points {
-    /// `features`, `reference`: f64 `[n, d]`. The centre is that of `reference`: a large common offset would cost digits.
-    fn new(features: &Tensor, reference: &Tensor) -> Self {
-        let rows = features - reference.mean_dim(0, true, Kind::Double);
-        let norms = rows.square().sum_dim_intlist(1, false, Kind::Double);
-        let zero = 1e-13 * norms.max().double_value(&[]);
-        Self { rows, norms, zero }
+    /// `features`: any float kind `[n, d]`. The centre is that of the real features: a large common offset would cost digits.
+    fn new(features: &Tensor, centre: Tensor) -> Result<Self> {
+        let rows = features - &centre; // f64, as the centre is
+        let norm = |(start, len)| {
+            let squares = rows.narrow(0, start, len).square();
+            squares.sum_dim_intlist(1, false, Kind::Double)
+        };
+        let norms = Tensor::cat(&blocks(rows.size()[0]).map(norm).collect::<Vec<_>>(), 0);
+        let largest = norms.max().double_value(&[]);
+        // Squared distances, at most four times the largest norm, are compared in f32.
+        let comparable = largest < f64::from(f32::MAX) / 4.0;
+        if !comparable {
+            return Err(MetricError::Overflow { what: "a score from nearest neighbours" });
+        }
+        Ok(Self { centre, rows, norms, zero: 1e-13 * largest })
     }
 
     /// Squared distances of rows `start..start + len` to all of `others`: f32 `[len, m]`.

@@ -1,8 +1,9 @@
 //! All feature scores of one set of images at once: the same for a model's samples and for calibration rows.
 
 use crate::{
-    FeatureExtractor, KernelDistance, MetricError, Moments, Protocol, Result, draw_rows,
-    frechet_distance, kernel_distance, moments::check_features, neighbours::RealBalls,
+    Extrapolated, FeatureExtractor, KernelDistance, MetricError, Moments, Protocol, Result,
+    draw_rows, frechet::RealGaussian, kernel::RealSubsets, moments::check_features,
+    neighbours::RealBalls,
 };
 use paragone_core::mix;
 use serde::{Deserialize, Serialize};
@@ -55,9 +56,11 @@ impl ScoreOptions {
 /// The feature scores of a set of images. What each means is said where it is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// See [`frechet_distance`].
+    /// See [`frechet_distance`](crate::frechet_distance).
     pub frechet_distance: f64,
-    /// See [`kernel_distance`].
+    /// See [`frechet_distance_infinity`](crate::frechet_distance_infinity).
+    pub frechet_distance_infinity: Extrapolated,
+    /// See [`kernel_distance`](crate::kernel_distance).
     pub kernel_distance: KernelDistance,
     /// See [`precision_recall`](crate::precision_recall).
     pub precision: f64,
@@ -72,8 +75,8 @@ pub struct Scores {
 /// Real features made ready to score several sets of as many images each.
 #[derive(Debug)]
 pub struct Reference {
-    features: Tensor,
-    moments: Moments,
+    gaussian: RealGaussian,
+    subsets: RealSubsets,
     balls: RealBalls,
     options: ScoreOptions,
     samples: i64,
@@ -90,13 +93,18 @@ impl Reference {
         let options = options.fitted(samples, n);
         let neighbours = neighbour_rows(&features, &options, 0);
         Ok(Self {
-            moments: Moments::of(&features)?,
+            gaussian: RealGaussian::new(&Moments::of(&features)?)?,
+            subsets: RealSubsets::new(
+                &features,
+                options.kernel_subsets,
+                options.kernel_subset_size,
+                options.subset_seed,
+            )?,
             balls: RealBalls::new(
                 &neighbours,
                 options.precision_recall_k,
                 options.density_coverage_k,
             )?,
-            features,
             options,
             samples,
         })
@@ -118,7 +126,7 @@ impl Reference {
         Protocol {
             samples: self.samples,
             reference_split: reference_split.into(),
-            reference_images: self.moments.count(),
+            reference_images: self.gaussian.count(),
             reference_hash: reference_hash.into(),
             features: extractor.name().into(),
             features_hash: extractor.hash().into(),
@@ -141,25 +149,22 @@ impl Reference {
     pub fn score(&self, fake_features: &Tensor) -> Result<Scores> {
         let fake = fake_features.to_device(Device::Cpu);
         let (n, dim) = check_features(&fake)?;
-        if (n, dim) != (self.samples, self.moments.dim()) {
+        if (n, dim) != (self.samples, self.gaussian.dim()) {
             return Err(MetricError::Shape {
                 what: "features",
-                expected: format!("[{}, {}]", self.samples, self.moments.dim()),
+                expected: format!("[{}, {}]", self.samples, self.gaussian.dim()),
                 got: format!("[{n}, {dim}]"),
             });
         }
-        let (options, moments) = (&self.options, Moments::of(&fake)?);
+        let options = &self.options;
+        let (frechet_distance, frechet_distance_infinity) =
+            self.gaussian.distances(&fake, mix(&[options.subset_seed, 3]))?;
         let (precision_recall, density_coverage) =
             self.balls.score(&neighbour_rows(&fake, options, 1))?;
         Ok(Scores {
-            frechet_distance: frechet_distance(&self.moments, &moments)?,
-            kernel_distance: kernel_distance(
-                &self.features,
-                &fake,
-                options.kernel_subsets,
-                options.kernel_subset_size,
-                options.subset_seed,
-            )?,
+            frechet_distance,
+            frechet_distance_infinity,
+            kernel_distance: self.subsets.score(&fake)?,
             precision: precision_recall.precision,
             recall: precision_recall.recall,
             density: density_coverage.density,
@@ -196,7 +201,10 @@ fn neighbour_rows(features: &Tensor, options: &ScoreOptions, set: u64) -> Tensor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RandomConvFeatures, density_coverage, precision_recall, testing::features};
+    use crate::{
+        RandomConvFeatures, density_coverage, frechet_distance, frechet_distance_infinity,
+        kernel_distance, precision_recall, testing::features,
+    };
 
     const OPTIONS: ScoreOptions = ScoreOptions {
         kernel_subsets: 5,
@@ -212,9 +220,11 @@ mod tests {
         let (real, fake) = (features(200, 8, 0), features(200, 8, 1) * 1.2);
         let scores = evaluate_sets(&real, &fake, &OPTIONS).unwrap();
         let moments = |x| Moments::of(x).unwrap();
+        let frechet = frechet_distance(&moments(&real), &moments(&fake)).unwrap();
+        assert!((scores.frechet_distance - frechet).abs() < 1e-12);
         assert_eq!(
-            scores.frechet_distance,
-            frechet_distance(&moments(&real), &moments(&fake)).unwrap()
+            scores.frechet_distance_infinity,
+            frechet_distance_infinity(&moments(&real), &fake, mix(&[7, 3])).unwrap()
         );
         assert_eq!(scores.kernel_distance, kernel_distance(&real, &fake, 5, 100, 7).unwrap());
         let pr = precision_recall(&real, &fake, 3).unwrap();
@@ -253,11 +263,97 @@ mod tests {
         let scores = evaluate_sets(&features(50, 4, 0), &features(50, 4, 1), &OPTIONS).unwrap();
         let json = serde_json::to_value(scores).unwrap();
         let names: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        let want =
-            ["coverage", "density", "frechet_distance", "kernel_distance", "precision", "recall"];
+        let want = [
+            "coverage",
+            "density",
+            "frechet_distance",
+            "frechet_distance_infinity",
+            "kernel_distance",
+            "precision",
+            "recall",
+        ];
         assert_eq!(names, want);
-        assert!(
-            json["kernel_distance"]["mean"].is_f64() && json["kernel_distance"]["std"].is_f64()
-        );
+        for (score, part) in [
+            ("frechet_distance_infinity", "value"),
+            ("frechet_distance_infinity", "standard_error"),
+            ("kernel_distance", "mean"),
+            ("kernel_distance", "std"),
+        ] {
+            assert!(json[score][part].is_f64(), "{score}.{part}");
+        }
+        assert!(json["kernel_distance"]["interval"]["low"].is_f64());
+    }
+
+    fn numbers(scores: &Scores) -> [f64; 11] {
+        let Scores { kernel_distance: kernel, frechet_distance_infinity: infinity, .. } = scores;
+        [
+            scores.frechet_distance,
+            infinity.value,
+            infinity.standard_error,
+            kernel.mean,
+            kernel.std,
+            kernel.interval.low,
+            kernel.interval.high,
+            scores.precision,
+            scores.recall,
+            scores.density,
+            scores.coverage,
+        ]
+    }
+
+    /// Sets without spread, with copies, with fewer images than dimensions: numbers for all of them.
+    #[test]
+    fn degenerate_sets_have_scores() {
+        let usual = features(40, 8, 0);
+        let wide = |seed| features(10, 64, seed);
+        let constant = Tensor::ones([40, 8], (tch::Kind::Float, Device::Cpu));
+        let partly = Tensor::cat(&[features(40, 4, 3), constant.narrow(1, 0, 4)], 1);
+        let duplicates = features(10, 8, 4).repeat([4, 1]);
+        let offset = |x: &Tensor| x + 1e4;
+        let huge = |x: &Tensor| x * 1e15;
+        for (name, real, fake) in [
+            ("equal sets", usual.shallow_clone(), usual.shallow_clone()),
+            ("fewer images than dimensions", wide(0), wide(1)),
+            ("constant fakes", usual.shallow_clone(), constant.shallow_clone()),
+            ("constant reals", constant.shallow_clone(), usual.shallow_clone()),
+            ("all equal", constant.shallow_clone(), constant.shallow_clone()),
+            ("all zero", constant.zeros_like(), constant.zeros_like()),
+            ("constant features", partly.shallow_clone(), partly * 2.0),
+            ("duplicates", usual.shallow_clone(), duplicates.shallow_clone()),
+            ("duplicates everywhere", duplicates.shallow_clone(), duplicates),
+            ("large offset", offset(&usual), offset(&features(40, 8, 1))),
+            ("large", huge(&usual), huge(&features(40, 8, 1))),
+            ("one dimension", features(40, 1, 0), features(40, 1, 1)),
+        ] {
+            let scores = evaluate_sets(&real, &fake, &OPTIONS).unwrap();
+            let finite = numbers(&scores).iter().all(|number| number.is_finite());
+            assert!(finite && scores.frechet_distance >= 0.0, "{name}: {scores:?}");
+            let shares = [scores.precision, scores.recall, scores.coverage];
+            assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{name}: {scores:?}");
+        }
+    }
+
+    #[test]
+    fn sets_without_a_score_are_errors() {
+        let usual = features(40, 8, 0);
+        let error = |real: &Tensor, fake: &Tensor| {
+            evaluate_sets(real, fake, &OPTIONS).unwrap_err().to_string()
+        };
+        let at = |row: i64, value: f64| {
+            let features = usual.copy();
+            let _ = features.get(row).get(2).fill_(value);
+            features
+        };
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(error(&at(7, value), &usual), "the features of image 7 are not finite");
+            assert_eq!(error(&usual, &at(31, value)), "the features of image 31 are not finite");
+        }
+        for n in [0, 1, 2, 3] {
+            let few = usual.narrow(0, 0, n);
+            assert!(!error(&usual, &few).contains("NaN"));
+            assert!(!error(&few, &usual).contains("NaN"));
+        }
+        assert_eq!(error(&usual, &features(40, 7, 0)), "features must be [40, 8], but is [40, 7]");
+        assert!(error(&usual, &(&usual * 1e30)).contains("beyond the range of numbers"));
     }
 }
