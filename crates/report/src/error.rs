@@ -19,4 +19,20 @@ pub enum ReportError {
         /// The encoder's reason.
         source: image::ImageError,
     },
+    /// A picture of the page has no PNG, such as one without pixels.
+    #[error("cannot encode the picture \"{title}\": {source}")]
+    Picture {
+        /// The figure's title.
+        title: String,
+        /// The encoder's reason.
+        source: image::ImageError,
+    },
+    /// The plotting library refused.
+    #[error("cannot draw the plot \"{title}\": {reason}")]
+    Plot {
+        /// The plot's title.
+        title: String,
+        /// The library's reason.
+        reason: String,
+    },
 }

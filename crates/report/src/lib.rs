@@ -1,4 +1,5 @@
-//! What an experiment shows: grids of images, film strips, tables of scores, and the files they are saved in.
+//! What an experiment shows: grids of images, film strips, tables of scores, a page of it all, and the files they are
+//! saved in.
 //!
 //! Nothing here prints or computes a score. Images are u8 `[n, c, h, w]` tensors with one or three channels; pictures are
 //! [`RgbImage`](image::RgbImage)s, saved as PNG by [`save_png`].
@@ -7,18 +8,23 @@ mod canvas;
 mod csv;
 mod error;
 mod grid;
+mod html;
+mod plot;
 mod png;
 mod results;
+mod seeds;
 mod table;
 mod tabulate;
 mod text;
 
 pub use error::ReportError;
 pub use grid::{GridOptions, Row, comparison_grid, film_strip, sample_grid};
+pub use html::{Figure, LearningCurve, Page, Section, html};
 pub use png::save_png;
 pub use results::{
     BitsPerDim, BySplit, CalibrationRow, ClassScore, Curves, FeatureScores, FrontierPoint,
     Memorization, ModelRow, PointScores, Results, Sampling, SamplingPoint, Score, Scores, Training,
     TrainingPoint,
 };
+pub use seeds::SeedGroup;
 pub use table::{Better, Cell, Column, Table, TableRow};

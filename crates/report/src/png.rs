@@ -37,7 +37,8 @@ pub fn save_png(picture: &RgbImage, path: &Path) -> Result<(), ReportError> {
     })
 }
 
-fn encode(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+/// The bytes of a picture's file.
+pub(crate) fn encode(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Best, FilterType::Up);
     let (width, height) = picture.dimensions();

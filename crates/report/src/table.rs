@@ -122,7 +122,7 @@ impl Table {
 
     /// For each row, whether it holds the column's best value as far as it is shown. None does where figures of several
     /// kinds meet, or where there is nothing to be better than.
-    fn best(&self, column: usize) -> Vec<bool> {
+    pub(crate) fn best(&self, column: usize) -> Vec<bool> {
         let decimals = self.decimals(column);
         let competing = |row: &TableRow| match &row.cells[column] {
             Cell::Value { mean, kind, .. } if row.ranked && mean.is_finite() => {
@@ -148,7 +148,7 @@ impl Table {
     }
 
     /// Decimals of a column: enough for its smallest ranked value.
-    fn decimals(&self, column: usize) -> usize {
+    pub(crate) fn decimals(&self, column: usize) -> usize {
         let magnitude = |ranked: bool| {
             let values = self.rows.iter().filter(move |row| row.ranked || !ranked);
             let values = values.filter_map(|row| match row.cells[column] {
@@ -218,10 +218,11 @@ fn rounded(value: f64, decimals: usize) -> f64 {
 
 /// Reasons why something is missing, each once, numbered from 1.
 #[derive(Debug, Default)]
-struct Notes(Vec<String>);
+pub(crate) struct Notes(pub(crate) Vec<String>);
 
 impl Notes {
-    fn number(&mut self, reason: &str) -> usize {
+    /// The number of a reason.
+    pub(crate) fn number(&mut self, reason: &str) -> usize {
         let known = self.0.iter().position(|other| other == reason);
         known.unwrap_or_else(|| {
             self.0.push(reason.to_string());

@@ -2,13 +2,14 @@
 
 use crate::{
     BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Score, Scores,
+    seeds::SeedGroup,
     table::{Better, Cell, Column, Table, TableRow},
 };
 
 /// Name, what is good, and access.
-type ScoreColumn = (&'static str, Better, fn(&Scores) -> &BySplit);
+pub(crate) type ScoreColumn = (&'static str, Better, fn(&Scores) -> &BySplit);
 
-const SCORES: [ScoreColumn; 9] = [
+pub(crate) const SCORES: [ScoreColumn; 9] = [
     ("frechet_distance", Better::Lower, |s| &s.features.frechet_distance),
     ("frechet_distance_excess", Better::Lower, |s| &s.features.frechet_distance_excess),
     ("frechet_distance_infinity", Better::Lower, |s| &s.features.frechet_distance_infinity),
@@ -38,12 +39,12 @@ impl Results {
         self.splits().into_iter().next()
     }
 
-    /// The table for a terminal: the headline scores.
+    /// The table for a terminal: the headline scores, the trainings of one model under several seeds as one row.
     pub fn to_table(&self) -> Table {
-        let mut table = Builder::new(self);
-        table.text("model", |row| row.title(), |row| row.name.clone());
-        table.text("params", |row| short(row.parameters as f64), |_| String::new());
-        table.text("images", |row| short(row.train.images as f64), |_| String::new());
+        let mut table = Builder::new(self.seed_groups(), &self.calibration);
+        table.names();
+        table.count("params", |row| row.parameters as f64);
+        table.count("images", |row| row.train.images as f64);
         if let Some(split) = &self.headline_split() {
             for (name, key) in HEADLINES {
                 let (_, better, score) =
@@ -54,14 +55,13 @@ impl Results {
         table.scores("acc", Better::Higher, |scores| scores.conditional_accuracy.cell());
         table.scores("bits/dim", Better::Lower, |scores| scores.bits_per_dim.cell());
         table.text("calls", |row| row.sampling.network_calls.to_string(), |_| String::new());
-        let seconds = |row: &ModelRow| Cell::number(row.sampling.seconds_per_image);
-        table.column("s/image", Better::Lower, seconds, |_| Cell::Text(String::new()));
+        table.model_number("s/image", Better::Lower, |row| row.sampling.seconds_per_image);
         table.table
     }
 
     /// Every score as RFC 4180 CSV, one record a model or calibration row, numbers in full.
     pub fn to_csv(&self) -> String {
-        let mut table = Builder::new(self);
+        let mut table = Builder::new(self.single_rows(), &self.calibration);
         table.text("row", |_| "model".into(), |_| "calibration".into());
         table.text("run", |row| row.run.clone().unwrap_or_default(), |_| String::new());
         table.text("model", |row| row.model.clone(), |row| row.name.clone());
@@ -97,7 +97,8 @@ impl Results {
         table.table.to_csv()
     }
 
-    fn splits(&self) -> Vec<String> {
+    /// Every reference split, the headline's first.
+    pub(crate) fn splits(&self) -> Vec<String> {
         let models = self.rows.iter().map(|row| &row.scores);
         let all = models.chain(self.calibration.iter().map(|row| &row.scores));
         let mut splits: Vec<String> =
@@ -110,7 +111,7 @@ impl Results {
 }
 
 impl Score {
-    fn cell(&self) -> Cell {
+    pub(crate) fn cell(&self) -> Cell {
         match self {
             Self::Measured { value, std } => Cell::Value { mean: *value, spread: *std, kind: None },
             Self::Missing { reason, .. } => Cell::missing(reason),
@@ -118,17 +119,8 @@ impl Score {
     }
 }
 
-impl ModelRow {
-    fn title(&self) -> String {
-        match &self.run {
-            Some(run) => format!("{run} {}", self.model),
-            None => self.model.clone(),
-        }
-    }
-}
-
 impl BitsPerDim {
-    fn cell(&self) -> Cell {
+    pub(crate) fn cell(&self) -> Cell {
         match self {
             Self::Measured { value, standard_error, kind, .. } => Cell::Value {
                 mean: *value,
@@ -148,35 +140,67 @@ impl BitsPerDim {
 }
 
 /// A table being filled column by column.
-struct Builder<'a> {
-    results: &'a Results,
-    table: Table,
+pub(crate) struct Builder<'a> {
+    models: Vec<SeedGroup<'a>>,
+    calibration: &'a [CalibrationRow],
+    pub(crate) table: Table,
 }
 
 impl<'a> Builder<'a> {
-    fn new(results: &'a Results) -> Self {
+    pub(crate) fn new(models: Vec<SeedGroup<'a>>, calibration: &'a [CalibrationRow]) -> Self {
         let row = |ranked| TableRow { cells: Vec::new(), ranked };
-        let models = results.rows.iter().map(|_| row(true));
-        let rows = models.chain(results.calibration.iter().map(|_| row(false))).collect();
-        Self { results, table: Table { columns: Vec::new(), rows } }
+        let rows = models.iter().map(|_| row(true));
+        let rows = rows.chain(calibration.iter().map(|_| row(false))).collect();
+        Self { models, calibration, table: Table { columns: Vec::new(), rows } }
     }
 
-    fn column(
+    fn put(&mut self, name: &str, better: Better, cells: Vec<Cell>) {
+        self.table.columns.push(Column { name: name.to_string(), better });
+        for (row, cell) in self.table.rows.iter_mut().zip(cells) {
+            row.cells.push(cell);
+        }
+    }
+
+    pub(crate) fn column(
         &mut self,
         name: &str,
         better: Better,
         model: impl Fn(&ModelRow) -> Cell,
         calibration: impl Fn(&CalibrationRow) -> Cell,
     ) {
-        self.table.columns.push(Column { name: name.to_string(), better });
-        let models = self.results.rows.iter().map(model);
-        let cells = models.chain(self.results.calibration.iter().map(calibration));
-        for (row, cell) in self.table.rows.iter_mut().zip(cells) {
-            row.cells.push(cell);
-        }
+        let models = self.models.iter().map(|group| group.cell(&model));
+        let cells = models.chain(self.calibration.iter().map(calibration)).collect();
+        self.put(name, better, cells);
     }
 
-    fn text(
+    /// The first column: what rows are called.
+    pub(crate) fn names(&mut self) {
+        let models = self.models.iter().map(SeedGroup::counted_title);
+        let rows = self.calibration.iter().map(|row| row.name.clone());
+        let cells = models.chain(rows).map(Cell::Text).collect();
+        self.put("model", Better::None, cells);
+    }
+
+    /// A large number in three digits; of several seeds, their mean.
+    pub(crate) fn count(&mut self, name: &str, of: impl Fn(&ModelRow) -> f64) {
+        let models = self.models.iter().map(|group| short(group.mean(&of)));
+        let cells = models.chain(self.calibration.iter().map(|_| String::new()));
+        let cells = cells.map(Cell::Text).collect();
+        self.put(name, Better::None, cells);
+    }
+
+    /// A number of models, that calibration rows do not have.
+    pub(crate) fn model_number(
+        &mut self,
+        name: &str,
+        better: Better,
+        of: impl Fn(&ModelRow) -> f64,
+    ) {
+        let number = |row: &ModelRow| Cell::number(of(row));
+        self.column(name, better, number, |_| Cell::Text(String::new()));
+    }
+
+    pub(crate) fn text(
         &mut self,
         name: &str,
         model: impl Fn(&ModelRow) -> String,
@@ -189,11 +213,17 @@ impl<'a> Builder<'a> {
         self.column(name, Better::None, model, calibration);
     }
 
-    fn scores(&mut self, name: &str, better: Better, cell: impl Fn(&Scores) -> Cell) {
+    pub(crate) fn scores(&mut self, name: &str, better: Better, cell: impl Fn(&Scores) -> Cell) {
         self.column(name, better, |row| cell(&row.scores), |row| cell(&row.scores));
     }
 
-    fn score(&mut self, name: &str, split: &str, better: Better, score: fn(&Scores) -> &BySplit) {
+    pub(crate) fn score(
+        &mut self,
+        name: &str,
+        split: &str,
+        better: Better,
+        score: fn(&Scores) -> &BySplit,
+    ) {
         self.scores(name, better, |scores| match score(scores).get(split) {
             Some(score) => score.cell(),
             None => Cell::missing(format!("was not compared with the {split} split")),
@@ -202,12 +232,14 @@ impl<'a> Builder<'a> {
 }
 
 /// A count in three digits: 2.55M.
-fn short(count: f64) -> String {
+pub(crate) fn short(count: f64) -> String {
     let (value, unit) = match count {
+        _ if count >= 999_500_000_000_000.0 => (count / 1e15, "P"),
+        _ if count >= 999_500_000_000.0 => (count / 1e12, "T"),
         _ if count >= 999_500_000.0 => (count / 1e9, "G"),
         _ if count >= 999_500.0 => (count / 1e6, "M"),
         _ if count >= 999.5 => (count / 1e3, "k"),
-        _ => return format!("{count}"),
+        _ => return format!("{}", count.round()),
     };
     let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.decimals$}{unit}")
