@@ -8,8 +8,7 @@
 use paragone_metrics::{
     ClassReference, MemorizationReference, MetricError, Moments, Space, density_coverage,
     draw_rows, frechet_distance, frechet_distance_infinity, inception_score, kernel_distance,
-    kernel_distance_in,
-    precision_recall,
+    kernel_distance_in, precision_recall,
 };
 use std::{collections::BTreeMap, io::Write, time::Instant};
 use tch::{Device, Kind, Tensor};

@@ -141,7 +141,8 @@ pub struct Memorization {
     pub nearer_to_train_features: Score,
     /// The same in pixels.
     pub nearer_to_train_pixels: Score,
-    /// Share of samples nearer to a training image, in pixels, than all but one in a hundred test images are.
+    /// Share of samples suspiciously near to a training image in pixels: nearer, against their nearest test image, than all but
+    /// one in a hundred test images are.
     pub near_copies: Score,
     /// Bits per dimension of test images minus those of training images; 0 for a model that learned nothing by heart.
     pub bits_per_dim_gap: Score,

@@ -3,13 +3,14 @@
 use super::{Compared, Model};
 use crate::{
     config::Experiment,
-    evaluate::{self, CalibrationScores, LikelihoodScore, Scored, SplitScores},
+    evaluate::{self, CalibrationScores, LikelihoodScore, Repetition, Scored, SplitScores},
     train::Summary,
 };
 use paragone_core::LikelihoodKind;
-use paragone_metrics as metrics;
+use paragone_metrics::{self as metrics, ClassDistance};
 use paragone_report::{
-    BitsPerDim, BySplit, CalibrationRow, FeatureScores, ModelRow, Sampling, Score, Scores, Training,
+    BitsPerDim, BySplit, CalibrationRow, ClassScore, FeatureScores, Memorization, ModelRow,
+    Sampling, Score, Scores, Training,
 };
 use std::collections::BTreeMap;
 
@@ -41,14 +42,14 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             },
             scores: Scores {
                 features: feature_scores(&compared(splits), &floors.headline),
-                inception_score: Score::missing("not computed"),
+                inception_score: over_seeds(&scores.inception_score),
                 conditional_accuracy: over_seeds(&scores.conditional_accuracy),
                 bits_per_dim,
             },
             other_features: others(other_features, &floors, compared),
-            per_class: Vec::new(),
+            per_class: per_class(run, &scores.per_class),
             further_bits_per_dim,
-            memorization: None,
+            memorization: scores.repetition.as_ref().map(memorization),
             curves: scores.curves.clone(),
             facts: scores.facts.iter().map(|fact| (fact.name.clone(), fact.value)).collect(),
         }
@@ -81,7 +82,7 @@ pub fn calibration(run: &Compared) -> Vec<CalibrationRow> {
                 features: scored.map_or_else(FeatureScores::default, |scored| {
                     feature_scores(&splits(&scored.splits), &floors.headline)
                 }),
-                inception_score: Score::missing("not computed"),
+                inception_score: over_seeds(&row.inception_score),
                 conditional_accuracy: over_seeds(&row.class_accuracy),
                 bits_per_dim: BitsPerDim::missing(NO_MODEL),
             },
@@ -158,7 +159,13 @@ fn feature_scores(splits: &Splits, floors: &BySplit) -> FeatureScores {
         recall: by_split(splits, |scores| scores.recall),
         density: by_split(splits, |scores| scores.density),
         coverage: by_split(splits, |scores| scores.coverage),
-        ..FeatureScores::default()
+        frechet_distance_infinity: by_split(splits, |scores| {
+            scores.frechet_distance_infinity.value
+        }),
+        kernel_distance_interval: by_split(splits, |scores| {
+            let interval = scores.kernel_distance.interval;
+            (interval.high - interval.low) / 2.0
+        }),
     }
 }
 
@@ -168,6 +175,34 @@ fn by_split(splits: &Splits, score: fn(&metrics::Scores) -> f64) -> BySplit {
         (split.clone(), over_seeds(&values.map_err(String::clone)))
     };
     splits.iter().map(of_split).collect()
+}
+
+/// `distances`: one list an evaluation seed.
+fn per_class(run: &Compared, distances: &[Vec<ClassDistance>]) -> Vec<ClassScore> {
+    let Some(first) = distances.first() else { return Vec::new() };
+    let score = |distances: Vec<&ClassDistance>| {
+        over_seeds(&distances.into_iter().map(|distance| distance.distance.clone()).collect())
+    };
+    let of_class = |(i, class): (usize, &ClassDistance)| ClassScore {
+        class: run.manifest.class_names.get(i).cloned().unwrap_or_else(|| i.to_string()),
+        samples: class.fake,
+        frechet_distance: score(distances.iter().filter_map(|of_seed| of_seed.get(i)).collect()),
+        floor: score(run.calibration.per_class.get(i).into_iter().collect()),
+    };
+    first.iter().enumerate().map(of_class).collect()
+}
+
+fn memorization(repetition: &Repetition) -> Memorization {
+    let share = |of: &metrics::Memorization| Score::Measured {
+        value: of.nearer_to_train,
+        std: Some(of.standard_error),
+    };
+    Memorization {
+        nearer_to_train_features: share(&repetition.features),
+        nearer_to_train_pixels: share(&repetition.pixels),
+        near_copies: Score::Measured { value: repetition.pixels.near_copies, std: None },
+        bits_per_dim_gap: Score::missing("not measured"),
+    }
 }
 
 fn training(experiment: &Experiment, summary: &Summary) -> Training {

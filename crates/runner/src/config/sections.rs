@@ -86,6 +86,8 @@ pub struct EvalConfig {
     pub kernel_subsets: u64,
     /// Images in such a subset; at most `samples` are taken.
     pub kernel_subset_size: u64,
+    /// Samples, the first ones, that are compared with their nearest training and test images; 0 looks for no memorization.
+    pub memorization_samples: u64,
     /// Scores against training time and network calls, and fidelity against diversity.
     pub curves: CurvesConfig,
 }
@@ -155,6 +157,7 @@ impl Default for EvalConfig {
             density_coverage_k: 5,
             kernel_subsets: 100,
             kernel_subset_size: 1_000,
+            memorization_samples: 2_000,
             curves: CurvesConfig::default(),
         }
     }

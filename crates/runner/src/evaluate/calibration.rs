@@ -1,11 +1,13 @@
 //! Rows of known quality: the scale that models' scores are read on.
 
-use super::{Basis, References, Scored};
+use super::{Basis, References, Scored, extras::inception_scores};
 use crate::{data::RunData, interrupt, log::Reporter};
 use anyhow::Result;
 use paragone_core::mix;
 use paragone_data::ImageSet;
-use paragone_metrics::{Defect, draw_rows, mean_image, noise_images};
+use paragone_metrics::{
+    ClassDistance, ClassReference, Defect, draw_rows, mean_image, noise_images,
+};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -14,6 +16,8 @@ use tch::Tensor;
 pub struct Calibration {
     /// What they depend on.
     pub basis: Basis,
+    /// Fréchet distance of every class of as many test images as there are samples, or fewer; empty without classes.
+    pub per_class: Vec<ClassDistance>,
     /// The rows, in the order to be shown.
     pub rows: Vec<CalibrationScores>,
 }
@@ -27,6 +31,8 @@ pub struct CalibrationScores {
     pub features: Result<Scored, String>,
     /// The reference split that the images are from: they are not compared with themselves.
     pub from: Option<String>,
+    /// Inception Score, one entry an evaluation seed; or why there is none.
+    pub inception_score: Result<Vec<f64>, String>,
     /// Share of images that the judge takes for their class, one entry an evaluation seed; or why there is none.
     pub class_accuracy: Result<Vec<f64>, String>,
 }
@@ -42,6 +48,7 @@ struct Row {
 /// Scores test images, a copy of training images, defects, the mean image and noise; `None` when the user asked to stop.
 pub fn calibrate(
     references: &References,
+    by_class: Option<&ClassReference>,
     data: &RunData,
     basis: Basis,
 ) -> Result<Option<Calibration>> {
@@ -56,7 +63,16 @@ pub fn calibrate(
         }
     }
     reporter.finish();
-    Ok(Some(Calibration { basis, rows: scored }))
+    let test = data.test()?;
+    let per_class = match by_class.zip(test.classes.as_ref()) {
+        None => Vec::new(),
+        Some((by_class, classes)) => {
+            let n = references.samples.min(test.len());
+            let features = references.headline.features(&[test.images.narrow(0, 0, n)])?;
+            by_class.score(&features[0], &classes.narrow(0, 0, n))?
+        }
+    };
+    Ok(Some(Calibration { basis, per_class, rows: scored }))
 }
 
 fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
@@ -107,13 +123,15 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
 
 fn score(references: &References, row: Row) -> Result<CalibrationScores> {
     let (n, there) = (references.samples, row.images[0].size()[0]);
+    let drawn_features = references.headline.features(&row.images)?;
     let features = match there == n {
-        true => Ok(references.score(&row.images)?),
+        true => Ok(references.score(&row.images, &drawn_features)?),
         false => Err(format!("there are only {there} such images, not {n}")),
     };
     Ok(CalibrationScores {
         features,
         from: (row.name == "test_set").then(|| "test".to_owned()),
+        inception_score: inception_scores(&*references.headline.extractor, &drawn_features)?,
         class_accuracy: class_accuracy(references, &row)?,
         name: row.name,
     })

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod curves;
+mod extras;
 mod feature_cache;
 mod likelihood;
 mod model;
@@ -9,6 +10,7 @@ mod references;
 mod samples;
 
 pub use calibration::{Calibration, CalibrationScores};
+pub use extras::Repetition;
 pub use likelihood::LikelihoodScore;
 pub use model::{ModelScores, Settings};
 pub use references::{BySplit, References, Scored, SplitScores};
@@ -21,6 +23,7 @@ use crate::{
 };
 use anyhow::{Error, Result, anyhow};
 use curves::CurveReference;
+use extras::Repeats;
 use model::Scene;
 use paragone_metrics::FeatureExtractor;
 use serde::{Deserialize, Serialize};
@@ -129,26 +132,30 @@ pub fn evaluate_run(
     let Some(references) = References::prepare(experiment, data, networks)? else {
         return Ok(None);
     };
+    let by_class = extras::by_class(&references, data)?;
     if !calibrated {
-        let Some(calibration) = calibration::calibrate(&references, data, basis)? else {
+        let calibration = calibration::calibrate(&references, by_class.as_ref(), data, basis)?;
+        let Some(calibration) = calibration else {
             return Ok(None);
         };
         write_json(&run.calibration(), &calibration)?;
     }
     let curves = CurveReference::new(experiment, &references, data)?;
+    let looks = experiment.eval.memorization_samples > 0 && !stale.is_empty();
+    let repeats = looks.then(|| Repeats::new(&references, data)).transpose()?;
+    let scene = Scene {
+        experiment,
+        data,
+        references: &references,
+        by_class: by_class.as_ref(),
+        repeats: repeats.as_ref(),
+        curves: curves.as_ref(),
+        device,
+    };
     let mut unscored = Vec::new();
     for (config, settings) in stale {
         let dir = run.model(&config.name);
-        match guarded(|| {
-            let scene = Scene {
-                experiment,
-                data,
-                references: &references,
-                curves: curves.as_ref(),
-                device,
-            };
-            model::score(&scene, config, settings, &dir)
-        }) {
+        match guarded(|| model::score(&scene, config, settings, &dir)) {
             Ok(Some(scores)) => write_json(&dir.scores(), &scores)?,
             Ok(None) => return Ok(None),
             Err(error) => {

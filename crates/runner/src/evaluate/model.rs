@@ -3,6 +3,7 @@
 use super::{
     Basis, References, Scored,
     curves::{self, CurveReference, Subject},
+    extras::{Repeats, Repetition, inception_scores},
     likelihood::{self, LikelihoodScore},
     samples::{self, Cost, Request, Samples, Source},
 };
@@ -16,6 +17,7 @@ use crate::{
 use anyhow::Result;
 use paragone_core::Fact;
 use paragone_data::hex;
+use paragone_metrics::{ClassDistance, ClassReference};
 use paragone_report::Curves;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -54,6 +56,12 @@ pub struct ModelScores {
     pub features: Scored,
     /// Likelihood by every method the model offers, the headline first, or why there is none.
     pub likelihood: Result<Vec<LikelihoodScore>, String>,
+    /// Inception Score, one entry an evaluation seed; or why there is none.
+    pub inception_score: Result<Vec<f64>, String>,
+    /// Fréchet distance of every class, one list an evaluation seed; empty without classes.
+    pub per_class: Vec<Vec<ClassDistance>>,
+    /// Whether samples repeat training images, if that was looked into.
+    pub repetition: Option<Repetition>,
     /// Share of samples that a classifier other than the features' takes for the class asked, one entry an evaluation
     /// seed; or why there is none.
     pub conditional_accuracy: Result<Vec<f64>, String>,
@@ -93,6 +101,10 @@ pub struct Scene<'a> {
     pub data: &'a RunData,
     /// What samples are compared with.
     pub references: &'a References,
+    /// Training images by class, where there are classes.
+    pub by_class: Option<&'a ClassReference>,
+    /// What memorization is looked for with, if it is.
+    pub repeats: Option<&'a Repeats>,
     /// What points of curves are compared with, if curves are drawn.
     pub curves: Option<&'a CurveReference<'a>>,
     /// Where to compute.
@@ -147,7 +159,20 @@ pub fn score(
             Ok(accuracy.collect::<Result<_, _>>()?)
         }
     };
-    let features = references.score(&sets)?;
+    let drawn_features = references.headline.features(&sets)?;
+    let features = references.score(&sets, &drawn_features)?;
+    let inception_score = inception_scores(&*references.headline.extractor, &drawn_features)?;
+    let per_class = match scene.by_class {
+        None => Vec::new(),
+        Some(reference) => {
+            let of_set = |features| reference.score(features, &asked);
+            drawn_features.iter().map(of_set).collect::<Result<_, _>>()?
+        }
+    };
+    let first =
+        |rows: &Tensor| rows.narrow(0, 0, eval.memorization_samples.min(eval.samples) as i64);
+    let repetition = scene.repeats.map(|r| r.score(&first(&sets[0]), &first(&drawn_features[0])));
+    let repetition = repetition.transpose()?;
     let batch_size = eval.batch_size as i64;
     let images = eval.likelihood_images;
     let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
@@ -177,6 +202,9 @@ pub fn score(
     Ok(Some(ModelScores {
         settings,
         features,
+        inception_score,
+        per_class,
+        repetition,
         likelihood,
         conditional_accuracy,
         network_calls: cost.network_calls,

@@ -102,13 +102,14 @@ impl References {
     }
 
     /// Scores sets of images, one an evaluation seed, against every split in all features. Images: u8
-    /// `[samples, c, h, w]`.
-    pub fn score(&self, sets: &[Tensor]) -> Result<Scored> {
+    /// `[samples, c, h, w]`, with their headline features.
+    pub fn score(&self, sets: &[Tensor], features: &[Tensor]) -> Result<Scored> {
         let other = |space: &Space| -> Result<(String, BySplit)> {
-            Ok((space.extractor.name().to_owned(), space.score(sets, &self.seeds)?))
+            let scores = space.score(&space.features(sets)?, &self.seeds)?;
+            Ok((space.extractor.name().to_owned(), scores))
         };
         Ok(Scored {
-            splits: self.headline.score(sets, &self.seeds)?,
+            splits: self.headline.score(features, &self.seeds)?,
             other_features: self.others.iter().map(other).collect::<Result<_>>()?,
         })
     }
@@ -141,9 +142,12 @@ impl Space {
         Ok(Some(Self { extractor, splits }))
     }
 
-    fn score(&self, sets: &[Tensor], seeds: &[u64]) -> Result<BySplit> {
-        let features = sets.iter().map(|images| self.extractor.features(images));
-        let features = features.collect::<Result<Vec<_>, _>>()?;
+    /// Features of sets of images.
+    pub fn features(&self, sets: &[Tensor]) -> Result<Vec<Tensor>> {
+        sets.iter().map(|images| Ok(self.extractor.features(images)?)).collect()
+    }
+
+    fn score(&self, features: &[Tensor], seeds: &[u64]) -> Result<BySplit> {
         let of_split = |split: &SplitReference| -> Result<(String, SplitScores)> {
             let SplitReference { name, hash, reference, .. } = split;
             let protocol = reference.protocol(&*self.extractor, name, hash, seeds);
