@@ -6,7 +6,7 @@ mod model;
 mod references;
 
 pub use calibration::{Calibration, CalibrationScores};
-pub use likelihood::LikelihoodScore;
+pub use likelihood::{LikelihoodScore, TrainTestGap, train_test_gap};
 pub use model::{ModelScores, Settings};
 pub use references::{References, SplitScores};
 
