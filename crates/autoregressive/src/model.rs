@@ -74,7 +74,7 @@ impl Generator for PixelCnn {
 impl Likelihood for PixelCnn {
     fn methods(&self) -> Vec<LikelihoodMethod> {
         let name = "exact".to_owned();
-        vec![LikelihoodMethod { name, kind: LikelihoodKind::Exact, passes: 1 }]
+        vec![LikelihoodMethod { name, kind: LikelihoodKind::Exact, draws: 0, passes: 1 }]
     }
 
     fn nats(

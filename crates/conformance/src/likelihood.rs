@@ -22,6 +22,7 @@ pub const CHECKS: &[Check] = checks![
     real_images_are_likelier_than_noise,
     the_right_class_is_likelier_than_a_wrong_one,
     an_exact_likelihood_sums_to_one,
+    probabilities_sum_to_one_at_most,
     no_figure_beats_the_entropy_of_the_data,
 ];
 
@@ -106,11 +107,7 @@ fn an_exact_likelihood_sums_to_one(subject: &Subject) -> Result<()> {
     let trainer = trained(subject, &coded, 60, |step| coded.nth_batch(step, 32))?;
     let model = trainer.ema();
     let Some((likelihood, method)) = exact(model) else { return Ok(()) };
-    let numel = coded.data.shape.numel() as u32;
-    let all = Tensor::arange(256i64.pow(numel), (Kind::Int64, Device::Cpu));
-    let digit = |i: i64| all.divide_scalar_mode(256i64.pow(i as u32), "floor").remainder(256);
-    let digits: Vec<Tensor> = (0..i64::from(numel)).map(digit).collect();
-    let levels = Tensor::stack(&digits, 1).view([-1, shape[0], shape[1], shape[2]]);
+    let levels = all_images(shape);
     for class in [0, coded.data.null_class()] {
         let mut total = 0.0;
         for piece in levels.split(8192, 0) {
@@ -126,6 +123,48 @@ fn an_exact_likelihood_sums_to_one(subject: &Subject) -> Result<()> {
             "{}: all images of class {class} sum to {total}",
             method.name
         );
+    }
+    Ok(())
+}
+
+/// Over all 256 images of one pixel, or 256² of two, for whatever does not claim to be an estimate: what a bound gives is
+/// below the truth in the mean, so the sum is too.
+fn probabilities_sum_to_one_at_most(subject: &Subject) -> Result<()> {
+    const DRAWS: u64 = 16;
+    let Some(shape) = smallest(subject, &[[1, 1, 1], [1, 1, 2], [1, 2, 1]]) else { return Ok(()) };
+    let coded = Coded::new(shape);
+    let trainer = trained(subject, &coded, 200, |step| coded.nth_batch(step, 32))?;
+    let Ok(likelihood) = trainer.ema().likelihood() else { return Ok(()) };
+    let images = from_levels(&all_images(shape));
+    let n = images.size()[0];
+    for class in [0, coded.data.null_class()] {
+        let conditions = Conditions::of_classes(&vec![class; n as usize], &coded.data, Device::Cpu);
+        let batch = Batch { images: images.shallow_clone(), conditions };
+        for method in likelihood.methods() {
+            if method.kind == LikelihoodKind::Estimate {
+                continue;
+            }
+            let draws = (0..DRAWS).map(|draw| {
+                let seeds: Vec<u64> = (0..n as u64).map(|i| mix(&[i, draw])).collect();
+                nats(likelihood, &method, &batch, &seeds)
+            });
+            let draws = Tensor::stack(&draws.collect::<Result<Vec<_>>>()?, 0); // [draws, n]
+            let p = (-draws.mean_dim(0, false, Kind::Double)).exp();
+            let total = p.sum(Kind::Double).double_value(&[]);
+            // The mean of few draws is uncertain, and being exponentiated too high by half its variance.
+            let variance = draws.var_dim(0, true, false) / DRAWS as f64;
+            let bias = (&p * &variance).sum(Kind::Double).double_value(&[]) / 2.0;
+            let error = (p.square() * variance).sum(Kind::Double).double_value(&[]).sqrt();
+            eprintln!(
+                "SUM {} {shape:?} {} {class} {total} bias {bias} error {error}",
+                subject.entry.name, method.name
+            );
+            ensure!(
+                total < 1.001 + bias + 4.0 * error,
+                "{}: all images of class {class} sum to {total}",
+                method.name
+            );
+        }
     }
     Ok(())
 }
@@ -191,6 +230,15 @@ fn exact(model: &dyn Generator) -> Option<(&dyn Likelihood, LikelihoodMethod)> {
     let likelihood = model.likelihood().ok()?;
     let method = likelihood.methods().into_iter().find(|m| m.kind == LikelihoodKind::Exact)?;
     Some((likelihood, method))
+}
+
+/// Every image of a shape, i64 levels `[256^(chw), c, h, w]`.
+fn all_images(shape: [i64; 3]) -> Tensor {
+    let numel = shape.iter().product::<i64>() as u32;
+    let all = Tensor::arange(256i64.pow(numel), (Kind::Int64, Device::Cpu));
+    let digit = |i: u32| all.divide_scalar_mode(256i64.pow(i), "floor").remainder(256);
+    let digits: Vec<Tensor> = (0..numel).map(digit).collect();
+    Tensor::stack(&digits, 1).view([-1, shape[0], shape[1], shape[2]])
 }
 
 /// The first of some shapes that the tiny configuration accepts.

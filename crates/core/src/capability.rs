@@ -34,7 +34,9 @@ pub struct LikelihoodMethod {
     pub name: String,
     /// What its figure means.
     pub kind: LikelihoodKind,
-    /// Network passes an image: a dear method is run on fewer images.
+    /// Random draws an image (latents, noise levels, probes) that the figure is an average over; 0: nothing is random.
+    pub draws: u64,
+    /// Network passes an image: a dear method is run on fewer images. A pass with its gradient counts as three.
     pub passes: u64,
 }
 

@@ -164,7 +164,7 @@ pub(crate) fn discretized_gaussian_nats(images: &Tensor, mean: &Tensor, std: f64
 }
 
 /// Sums over all but the first dimension: f64 `[n]` on the host.
-fn per_image(values: &Tensor) -> Tensor {
+pub(crate) fn per_image(values: &Tensor) -> Tensor {
     values.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double).to_device(Device::Cpu)
 }
 

@@ -28,6 +28,8 @@ pub struct DiffusionConfig {
     pub sampler: SamplerConfig,
     /// Noise levels drawn per image to estimate the variational bound.
     pub bound_draws: usize,
+    /// How likelihood under the probability flow is estimated.
+    pub ode_likelihood: OdeLikelihoodConfig,
     /// The denoising network.
     pub network: UNetConfig,
 }
@@ -43,6 +45,7 @@ impl Default for DiffusionConfig {
             min_snr_gamma: None,
             sampler: SamplerConfig::default(),
             bound_draws: 16,
+            ode_likelihood: OdeLikelihoodConfig::default(),
             network: UNetConfig::default(),
         }
     }
@@ -127,6 +130,25 @@ impl Default for SamplerConfig {
     }
 }
 
+/// How likelihood under the probability flow is estimated: by steps of a fourth-order Runge–Kutta method from an image to noise.
+///
+/// The denoiser is the sampler's: clamped where `sampler.clip_denoised` is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OdeLikelihoodConfig {
+    /// Steps, each of four network calls with their gradients, which cost as much as twelve without; 0: it is not estimated.
+    /// STEPS_TABLE
+    pub steps: usize,
+    /// Times that an image is followed, with another dequantization and other probes of the trace each.
+    pub draws: u64,
+}
+
+impl Default for OdeLikelihoodConfig {
+    fn default() -> Self {
+        Self { steps: 12, draws: 1 }
+    }
+}
+
 /// A sampling method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -187,6 +209,11 @@ impl SamplerConfig {
 }
 
 impl DiffusionConfig {
+    /// The noise level at which the prior of the probability flow stands: where samplers begin by default.
+    pub(crate) fn flow_sigma_max(&self) -> f64 {
+        SamplerConfig::default().sigma_range(self.objective, &self.noise_schedule()).1
+    }
+
     /// The discrete process.
     pub(crate) fn noise_schedule(&self) -> NoiseSchedule {
         NoiseSchedule::new(&self.schedule, self.num_timesteps)
@@ -204,6 +231,7 @@ impl DiffusionConfig {
             min_snr_gamma,
             sampler,
             bound_draws,
+            ode_likelihood,
             ..
         } = self;
         rule(*num_timesteps >= 2, "num_timesteps", num_timesteps, "must be at least 2")?;
@@ -222,6 +250,12 @@ impl DiffusionConfig {
         let most =
             "is so steep that nothing can be computed at its end: ᾱ_T must be at least 1e-12";
         rule(left >= 1e-12, "schedule", &format_args!("one with ᾱ_T = {left:e}"), most)?;
+        rule(
+            ode_likelihood.draws >= 1,
+            "ode_likelihood.draws",
+            &ode_likelihood.draws,
+            "must be at least 1",
+        )?;
         self.validate_sampler(sampler, rule)?;
         self.network.validate(data)
     }

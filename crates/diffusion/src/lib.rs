@@ -3,7 +3,8 @@
 //! The textbook process is here whole (Ho et al. 2020: linear or cosine schedule, noise prediction, ancestral sampling,
 //! variational bound), and beside it what came after: x0- and v-prediction, EDM preconditioning (Karras et al. 2022), flow
 //! matching (Lipman et al. 2023), DDIM, Heun and DPM-Solver++. All of them meet in one denoiser D(x; σ), the expected clean
-//! image given x = x_0 + σ ε: `objective.rs` makes it from what a network predicts, `samplers.rs` and `bound.rs` use it.
+//! image given x = x_0 + σ ε: `objective.rs` makes it from what a network predicts, `samplers.rs`, `bound.rs` and
+//! `probability_flow.rs` use it.
 
 mod blocks;
 mod bound;
@@ -12,6 +13,7 @@ mod layers;
 mod model;
 mod noise_levels;
 mod objective;
+mod probability_flow;
 mod samplers;
 mod schedule;
 mod unet;
@@ -24,7 +26,8 @@ mod sampler_tests;
 mod test_support;
 
 pub use config::{
-    DiffusionConfig, SamplerConfig, SamplerName, ScheduleConfig, ScheduleName, Spacing,
+    DiffusionConfig, OdeLikelihoodConfig, SamplerConfig, SamplerName, ScheduleConfig, ScheduleName,
+    Spacing,
 };
 pub use objective::Objective;
 pub use unet::UNetConfig;
@@ -38,7 +41,7 @@ pub struct Diffusion;
 
 impl Family for Diffusion {
     const NAME: &'static str = "diffusion";
-    const SAMPLING_KEYS: &'static [&'static str] = &["sampler", "bound_draws"];
+    const SAMPLING_KEYS: &'static [&'static str] = &["sampler", "bound_draws", "ode_likelihood"];
 
     type Config = DiffusionConfig;
 
@@ -47,6 +50,7 @@ impl Family for Diffusion {
             num_timesteps: 50,
             sampler: SamplerConfig { steps: Some(4), ..SamplerConfig::default() },
             bound_draws: 4,
+            ode_likelihood: OdeLikelihoodConfig { steps: 6, draws: 1 },
             network: UNetConfig {
                 widths: vec![16, 24],
                 num_heads: 2,

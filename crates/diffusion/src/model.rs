@@ -2,9 +2,10 @@
 
 use crate::{
     bound::{Steps, VariationalBound, per_image_column},
-    config::{DiffusionConfig, SamplerName, Spacing},
+    config::{DiffusionConfig, OdeLikelihoodConfig, SamplerName, Spacing},
     noise_levels,
     objective::Coefficients,
+    probability_flow::{CALLS_PER_STEP, ProbabilityFlow},
     samplers,
     schedule::NoiseSchedule,
     unet::UNet,
@@ -21,6 +22,9 @@ const BOUND: &str = "variational-bound";
 
 /// The variational bound of infinitely many steps.
 const CONTINUOUS_BOUND: &str = "variational-bound-continuous";
+
+/// What a network call with its gradient costs, in calls without.
+const PASSES_OF_A_GRADIENT: u64 = 3;
 
 /// A diffusion model. Inside, images are centred by the data's mean, and `x = x_0 + σ ε`.
 #[derive(Debug)]
@@ -234,17 +238,19 @@ impl Generator for DiffusionModel {
 
 impl Likelihood for DiffusionModel {
     fn methods(&self) -> Vec<LikelihoodMethod> {
-        let method = |name: &str| LikelihoodMethod {
+        let bound = |name: &str| LikelihoodMethod {
             name: name.into(),
             kind: LikelihoodKind::Bound,
+            draws: self.config.bound_draws as u64,
             passes: self.config.bound_draws as u64 + 1,
         };
         // A network trained on T noise levels is best asked at these.
-        if self.config.objective.is_discrete() {
-            vec![method(BOUND), method(CONTINUOUS_BOUND)]
+        let bounds = if self.config.objective.is_discrete() {
+            [bound(BOUND), bound(CONTINUOUS_BOUND)]
         } else {
-            vec![method(CONTINUOUS_BOUND), method(BOUND)]
-        }
+            [bound(CONTINUOUS_BOUND), bound(BOUND)]
+        };
+        bounds.into_iter().chain(self.flow_method()).collect()
     }
 
     fn nats(
@@ -256,6 +262,9 @@ impl Likelihood for DiffusionModel {
     ) -> Result<Tensor> {
         if !self.methods().contains(method) {
             return Err(Error::Unsupported(format!("no likelihood by {}", method.name)));
+        }
+        if method.kind == LikelihoodKind::Estimate {
+            return self.flow_nats(batch, noise, on_step);
         }
         let bound = VariationalBound {
             schedule: &self.schedule,
@@ -275,6 +284,47 @@ impl Likelihood for DiffusionModel {
             Ok(denoised)
         };
         tch::no_grad(|| bound.nats(&batch.images, noise, &mut denoise))
+    }
+}
+
+impl DiffusionModel {
+    /// Likelihood under the probability flow, unless it is turned off.
+    fn flow_method(&self) -> Option<LikelihoodMethod> {
+        let OdeLikelihoodConfig { steps, draws } = self.config.ode_likelihood;
+        let probes = if draws == 1 { "1-probe".to_owned() } else { format!("{draws}-probes") };
+        (steps > 0).then(|| LikelihoodMethod {
+            name: format!("probability-flow-rk4-{steps}-steps-{probes}"),
+            kind: LikelihoodKind::Estimate,
+            draws,
+            passes: self.flow_calls() * PASSES_OF_A_GRADIENT,
+        })
+    }
+
+    /// Network calls of an image, each with its gradient.
+    fn flow_calls(&self) -> u64 {
+        let OdeLikelihoodConfig { steps, draws } = self.config.ode_likelihood;
+        draws * (steps * CALLS_PER_STEP) as u64
+    }
+
+    fn flow_nats(&self, batch: &Batch, noise: &Noise, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        let OdeLikelihoodConfig { steps, draws } = self.config.ode_likelihood;
+        let flow = ProbabilityFlow {
+            mean: self.data.mean,
+            sigma_data: self.sigma_data(),
+            sigma_max: self.config.flow_sigma_max(),
+            steps,
+            draws,
+        };
+        let (mut call, calls) = (0, self.flow_calls());
+        let mut denoise = |x: &Tensor, sigma: f64| {
+            let sigmas = vec![sigma; batch.len() as usize];
+            let denoised = self.clip(self.denoise(x, &sigmas, &batch.conditions));
+            let shown = denoised.detach();
+            call += 1;
+            on_step.step(Progress { call, calls, images: &|| self.picture(&shown) })?;
+            Ok(denoised)
+        };
+        tch::no_grad(|| flow.nats(&batch.images, noise, &mut denoise))
     }
 }
 

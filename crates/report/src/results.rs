@@ -257,6 +257,8 @@ pub enum BitsPerDim {
         conditional: bool,
         /// Test images it is over.
         images: i64,
+        /// Random draws that the figure of an image is a mean of: latents, times or probes; 0 if nothing is drawn.
+        draws: u64,
         /// Network passes of an image: one, or as many as draws were made for an estimate.
         passes: u64,
     },

@@ -9,8 +9,12 @@ impl Likelihood for Model {
     /// `elbo`: the negative ELBO, its expectation by one draw, its KL divergence in closed form, without free bits or β.
     /// `iwae-k`: the importance-weighted bound of k draws, Burda et al. 2016, equation 8.
     fn methods(&self) -> Vec<LikelihoodMethod> {
-        let method =
-            |name: String, passes| LikelihoodMethod { name, kind: LikelihoodKind::Bound, passes };
+        let method = |name: String, draws| LikelihoodMethod {
+            name,
+            kind: LikelihoodKind::Bound,
+            draws,
+            passes: draws,
+        };
         let draws = self.config.iwae_draws;
         let weighted = (draws > 0).then(|| method(format!("iwae-{draws}"), draws));
         std::iter::once(method("elbo".to_owned(), 1)).chain(weighted).collect()
@@ -28,7 +32,7 @@ impl Likelihood for Model {
             return Err(Error::Unsupported(format!("no likelihood method {}", method.name)));
         }
         let weighted = method.name != "elbo";
-        no_grad(|| self.bound_by_draws(weighted, method.passes, batch, noise, on_step))
+        no_grad(|| self.bound_by_draws(weighted, method.draws, batch, noise, on_step))
     }
 }
 
@@ -159,8 +163,8 @@ mod tests {
         train(&vars, &model, &batch, 30);
         let offer: &dyn Likelihood = model.likelihood().unwrap();
         let methods = offer.methods();
-        let names: Vec<_> = methods.iter().map(|m| (m.name.as_str(), m.passes)).collect();
-        assert_eq!(names, [("elbo", 1), ("iwae-4", 4)]);
+        let names: Vec<_> = methods.iter().map(|m| (m.name.as_str(), m.draws, m.passes)).collect();
+        assert_eq!(names, [("elbo", 1, 1), ("iwae-4", 4, 4)]);
         let noise = Noise::new(vec![1, 2, 3, 4], Device::Cpu);
         for method in &methods {
             let mut calls = 0;

@@ -71,6 +71,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::EveryImageIsAsLikely, "real_images_are_likelier_than_noise"),
     (Flaw::ForgetsClass, "the_right_class_is_likelier_than_a_wrong_one"),
     (Flaw::ForgetsTails, "an_exact_likelihood_sums_to_one"),
+    (Flaw::ForgetsHalfThePixels, "probabilities_sum_to_one_at_most"),
     (Flaw::ForgetsHalfThePixels, "no_figure_beats_the_entropy_of_the_data"),
     (Flaw::LatentsInDoubles, "encoding_gives_latents"),
     (Flaw::BatchStatistics, "an_image_has_the_same_latents_in_any_batch"),

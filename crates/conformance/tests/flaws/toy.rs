@@ -374,7 +374,7 @@ impl Generator for ToyModel {
 impl Likelihood for ToyModel {
     fn methods(&self) -> Vec<LikelihoodMethod> {
         let name = "exact".to_owned();
-        vec![LikelihoodMethod { name, kind: LikelihoodKind::Exact, passes: 1 }]
+        vec![LikelihoodMethod { name, kind: LikelihoodKind::Exact, draws: 0, passes: 1 }]
     }
 
     fn nats(

@@ -3,7 +3,7 @@
 use super::{Compared, Model};
 use crate::{
     config::Experiment,
-    evaluate::{self, CalibrationScores, LikelihoodScore, Repetition, Scored, SplitScores},
+    evaluate::{self, CalibrationScores, LikelihoodScore, ModelScores, Scored, SplitScores},
     train::Summary,
 };
 use paragone_core::LikelihoodKind;
@@ -49,7 +49,7 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             other_features: others(other_features, &floors, compared),
             per_class: per_class(run, &scores.per_class),
             further_bits_per_dim,
-            memorization: scores.repetition.as_ref().map(memorization),
+            memorization: memorization(scores),
             curves: scores.curves.clone(),
             facts: scores.facts.iter().map(|fact| (fact.name.clone(), fact.value)).collect(),
         }
@@ -192,17 +192,19 @@ fn per_class(run: &Compared, distances: &[Vec<ClassDistance>]) -> Vec<ClassScore
     first.iter().enumerate().map(of_class).collect()
 }
 
-fn memorization(repetition: &Repetition) -> Memorization {
+fn memorization(scores: &ModelScores) -> Option<Memorization> {
+    let repetition = scores.repetition.as_ref()?;
     let share = |of: &metrics::Memorization| Score::Measured {
         value: of.nearer_to_train,
         std: Some(of.standard_error),
     };
-    Memorization {
+    let gap = scores.train_test_gap.clone().unwrap_or_else(|| Err("was not measured".to_owned()));
+    Some(Memorization {
         nearer_to_train_features: share(&repetition.features),
         nearer_to_train_pixels: share(&repetition.pixels),
         near_copies: Score::Measured { value: repetition.pixels.near_copies, std: None },
-        bits_per_dim_gap: Score::missing("not measured"),
-    }
+        bits_per_dim_gap: gap.map(|gap| (gap.gap, Some(gap.standard_error))).into(),
+    })
 }
 
 fn training(experiment: &Experiment, summary: &Summary) -> Training {
@@ -245,6 +247,7 @@ fn bits_per_dim(
         method: score.method.clone(),
         conditional: score.conditional,
         images: score.images,
+        draws: score.draws,
         passes: score.passes,
     };
     match likelihood.as_ref().map(|scores| scores.split_first()) {

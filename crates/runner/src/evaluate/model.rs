@@ -4,7 +4,7 @@ use super::{
     Basis, References, Scored,
     curves::{self, CurveReference, Subject},
     extras::{Repeats, Repetition, inception_scores},
-    likelihood::{self, LikelihoodScore},
+    likelihood::{self, LikelihoodScore, TrainTestGap},
     samples::{self, Cost, Request, Samples, Source},
 };
 use crate::{
@@ -62,6 +62,8 @@ pub struct ModelScores {
     pub per_class: Vec<Vec<ClassDistance>>,
     /// Whether samples repeat training images, if that was looked into.
     pub repetition: Option<Repetition>,
+    /// What test images' likelihood lacks of training images', if memorization was looked for; or why there is no figure.
+    pub train_test_gap: Option<Result<TrainTestGap, String>>,
     /// Share of samples that a classifier other than the features' takes for the class asked, one entry an evaluation
     /// seed; or why there is none.
     pub conditional_accuracy: Result<Vec<f64>, String>,
@@ -91,6 +93,9 @@ impl From<Fact> for OwnedFact {
         Self { name: fact.name.to_owned(), value: fact.value, meaning: fact.meaning.to_owned() }
     }
 }
+
+/// Images of either split whose likelihoods are compared.
+const GAP_IMAGES: u64 = 1_000;
 
 /// What all models of a run are scored with.
 #[derive(Debug, Clone, Copy)]
@@ -177,6 +182,15 @@ pub fn score(
     let images = eval.likelihood_images;
     let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
     let Some(likelihood) = measured else { return Ok(None) };
+    let train_test_gap = match scene.repeats {
+        None => None,
+        Some(_) => {
+            let (sets, images) = ([&data.train, data.test()?], images.min(GAP_IMAGES));
+            let gap = likelihood::train_test_gap(model, sets, spec, images, batch_size, device)?;
+            let Some(gap) = gap else { return Ok(None) };
+            Some(gap)
+        }
+    };
     let curves = match scene.curves {
         None => Curves::default(),
         Some(reference) => {
@@ -205,6 +219,7 @@ pub fn score(
         inception_score,
         per_class,
         repetition,
+        train_test_gap,
         likelihood,
         conditional_accuracy,
         network_calls: cost.network_calls,
