@@ -19,6 +19,7 @@ mod network;
 mod options;
 mod protocol;
 mod random_conv;
+mod reading;
 mod scores;
 mod subset;
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod trainee;
 mod weights;
 
 pub use calibration::{Defect, mean_image, noise_images};
-pub use card::{Card, Role};
+pub use card::{Card, Learnt, Role};
 pub use classifier::ClassifierFeatures;
 pub use error::{MetricError, Result};
 pub use features::{FeatureExtractor, OnImages};
@@ -39,6 +40,9 @@ pub use neighbours::{DensityCoverage, PrecisionRecall, density_coverage, precisi
 pub use options::TrainOptions;
 pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
+pub use reading::{AttributeAccuracy, Reading};
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
 pub use subset::draw_rows;
-pub use train::{LabelledImages, TrainProgress, TrainedClassifier, train_classifier};
+pub use train::{
+    Exam, LabelledImages, Lessons, TrainProgress, TrainedClassifier, train_classifier,
+};
