@@ -1,7 +1,7 @@
-//! Training batches: a fresh order every epoch, flips and small shifts, all pure functions of (seed, epoch, position).
+//! Training batches: a fresh order every epoch, flips, small shifts, blur and noise, all pure functions of (seed, epoch, position).
 
-use crate::{draw_rows, options::TrainOptions, subset::below};
-use paragone_core::mix;
+use crate::{LabelledImages, draw_rows, options::TrainOptions, subset::below};
+use paragone_core::{Noise, mix};
 use tch::{Device, Kind, Tensor};
 
 /// One batch for one optimiser step.
@@ -9,34 +9,58 @@ use tch::{Device, Kind, Tensor};
 pub(crate) struct TrainBatch {
     /// f32 `[n, c, h, w]`: 8-bit levels.
     pub(crate) levels: Tensor,
-    /// i64 `[n]`.
-    pub(crate) classes: Tensor,
+    /// i64 `[n, attributes]`.
+    pub(crate) labels: Tensor,
 }
 
-/// Batches of one epoch over `images_u8`, u8 `[n, c, h, w]`, with `classes`, i64 `[n]`. What does not fill a batch is left
-/// out; it is another part every epoch.
+/// Batches of one epoch over labelled images. What does not fill a batch is left out; it is another part every epoch.
 pub(crate) fn epoch<'a>(
-    images_u8: &'a Tensor,
-    classes: &'a Tensor,
+    LabelledImages { images, labels }: LabelledImages,
     options: &'a TrainOptions,
     epoch: u64,
     device: Device,
 ) -> impl Iterator<Item = TrainBatch> + 'a {
-    let n = images_u8.size()[0];
+    let n = images.size()[0];
     let batch = options.batch_size.min(n);
     let seed = mix(&[options.seed, epoch]);
     let order = draw_rows(n, n, seed);
     (0..n / batch).map(move |i| {
-        let rows = order.narrow(0, i * batch, batch).to_device(images_u8.device());
-        let levels = images_u8.index_select(0, &rows).to_device(device).to_kind(Kind::Float);
-        let classes = classes.index_select(0, &rows).to_device(device);
-        TrainBatch { levels: augment(&levels, options, mix(&[seed, i as u64])), classes }
+        let rows = order.narrow(0, i * batch, batch).to_device(images.device());
+        let levels = images.index_select(0, &rows).to_device(device).to_kind(Kind::Float);
+        let labels = labels.index_select(0, &rows).to_device(device);
+        TrainBatch { levels: augment(&levels, options, mix(&[seed, i as u64])), labels }
     })
+}
+
+fn augment(levels: &Tensor, options: &TrainOptions, seed: u64) -> Tensor {
+    soil(&displace(levels, options, seed), options, seed)
+}
+
+/// Blurs and adds noise, each image as much as its own draw says.
+fn soil(levels: &Tensor, options: &TrainOptions, seed: u64) -> Tensor {
+    if options.blur == 0.0 && options.noise == 0.0 {
+        return levels.shallow_clone();
+    }
+    let size = levels.size();
+    let draws =
+        Noise::new((0..size[0] as u64).map(|i| mix(&[seed, i, 3])).collect(), levels.device());
+    let much = draws.uniform(0, &[2, 1, 1]);
+    let [blur, noise] = [0, 1].map(|what| much.narrow(1, what, 1));
+    let means = levels.replication_pad2d([1; 4]).avg_pool2d(
+        [3, 3],
+        [1, 1],
+        [0, 0],
+        false,
+        true,
+        None::<i64>,
+    );
+    let blurred = levels + (means - levels) * (blur * options.blur);
+    (blurred + draws.normal(1, &size[1..]) * (noise * options.noise)).clamp(0.0, 255.0)
 }
 
 /// Shifts every image by up to `options.shift` pixels in each direction, its border repeated, and flips half of them if
 /// `options.flip`.
-fn augment(levels: &Tensor, options: &TrainOptions, seed: u64) -> Tensor {
+fn displace(levels: &Tensor, options: &TrainOptions, seed: u64) -> Tensor {
     if options.shift == 0 && !options.flip {
         return levels.shallow_clone();
     }
@@ -64,8 +88,8 @@ mod tests {
         // Image i is all i but for its left column, which is 200.
         let images = Tensor::arange(50, OPTIONS).reshape([50, 1, 1, 1]).repeat([1, 1, 6, 6]);
         let _ = images.narrow(3, 0, 1).fill_(200);
-        let classes = Tensor::arange(50, (Kind::Int64, Device::Cpu));
-        epoch(&images, &classes, options, number, Device::Cpu).collect()
+        let labels = Tensor::arange(50, (Kind::Int64, Device::Cpu)).unsqueeze(1);
+        epoch(LabelledImages { images, labels }, options, number, Device::Cpu).collect()
     }
 
     fn options(flip: bool, shift: i64) -> TrainOptions {
@@ -80,8 +104,8 @@ mod tests {
             .flat_map(|batch| {
                 // Rows and columns 2 and 3 stay in sight and clear of the left column, unless shifted onto it.
                 let values = batch.levels.amin([1i64, 2, 3], false).to_kind(Kind::Int64);
-                assert!(values.equal(&batch.classes));
-                Vec::<i64>::try_from(&batch.classes).unwrap()
+                assert!(values.equal(&batch.labels.select(1, 0)));
+                Vec::<i64>::try_from(batch.labels.select(1, 0)).unwrap()
             })
             .collect();
         assert_eq!(classes.len(), 48);
@@ -89,7 +113,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(sorted.len(), 48);
-        let next: Vec<i64> = Vec::try_from(&batches(&options, 1)[0].classes).unwrap();
+        let next: Vec<i64> = Vec::try_from(batches(&options, 1)[0].labels.select(1, 0)).unwrap();
         assert_ne!(next, classes[..16]);
     }
 
@@ -117,5 +141,28 @@ mod tests {
         assert!(
             plain.iter().all(|batch| batch.levels.select(3, 0).eq(200).all().int64_value(&[]) == 1)
         );
+    }
+    #[test]
+    fn blur_and_noise_stay_within_their_bounds() {
+        let soiled = |noise: f64, blur: f64| -> Vec<TrainBatch> {
+            batches(&TrainOptions { noise, blur, ..options(false, 0) }, 0)
+        };
+        let plain = batches(&options(false, 0), 0);
+        for (blurred, plain) in soiled(0.0, 0.6).iter().zip(&plain) {
+            // The second column is v; its 3 × 3 mean is (2 v + 200) / 3.
+            let [was, is] = [plain, blurred].map(|batch| {
+                batch.levels.select(3, 1).mean_dim([1i64, 2].as_slice(), false, Kind::Float)
+            });
+            let much = (is - &was) / ((&was * -1.0 + 200.0) / 3.0);
+            assert!(much.min().double_value(&[]) >= 0.0 && much.max().double_value(&[]) <= 0.6001);
+            assert!(much.std(true).double_value(&[]) > 0.1, "each image has its own");
+            assert!(blurred.labels.equal(&plain.labels));
+        }
+        for (noisy, plain) in soiled(8.0, 0.0).iter().zip(&plain) {
+            let apart = (&noisy.levels - &plain.levels).narrow(3, 0, 1).flatten(1, -1);
+            let std = apart.std_dim([1i64].as_slice(), true, false);
+            assert!(std.max().double_value(&[]) < 16.0 && std.min().double_value(&[]) < 3.0);
+            assert!(std.mean(Kind::Float).double_value(&[]) > 2.0);
+        }
     }
 }

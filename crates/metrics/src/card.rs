@@ -1,7 +1,7 @@
 //! Weights files: safetensors of 16-bit floats with a [`Card`] in the header, identified by the SHA-256 of all bytes.
 
 use crate::{MetricError, Result, TrainOptions, network::Network};
-use paragone_core::ImageShape;
+use paragone_core::{Attribute, ImageShape};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ pub enum Role {
 
 /// What a weights file says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Stored", into = "Stored")]
 pub struct Card {
     /// The data it was trained on.
     pub dataset: String,
@@ -28,14 +28,78 @@ pub struct Card {
     pub role: Role,
     /// Size of the images it takes.
     pub shape: ImageShape,
-    /// Number of classes.
-    pub num_classes: i64,
+    /// What it tells of an image, the class first.
+    pub attributes: Vec<Learnt>,
     /// How it was trained.
     pub options: TrainOptions,
-    /// Training images.
+    /// Different training images.
     pub train_images: i64,
-    /// Share of test images that it classifies right, as stored.
+}
+
+/// An attribute that a network tells, and how well.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learnt {
+    /// Its name and its values.
+    pub attribute: Attribute,
+    /// Share of test images that it is told right of, by the weights as stored.
     pub test_accuracy: f64,
+    /// The same of images with combinations of attributes that the test images lack, where the data has such a split.
+    pub held_out_accuracy: Option<f64>,
+}
+
+/// A card as files have it: of networks that only tell classes, it has their number and not their names.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    dataset: String,
+    role: Role,
+    shape: ImageShape,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_classes: Option<i64>,
+    options: TrainOptions,
+    train_images: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_accuracy: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<Learnt>,
+}
+
+impl From<Stored> for Card {
+    fn from(stored: Stored) -> Self {
+        let classes = stored.num_classes.map(|classes| Learnt {
+            attribute: Attribute::new(Attribute::CLASS, (0..classes).map(|id| id.to_string())),
+            test_accuracy: stored.test_accuracy.unwrap_or(0.0),
+            held_out_accuracy: None,
+        });
+        Self {
+            dataset: stored.dataset,
+            role: stored.role,
+            shape: stored.shape,
+            attributes: classes.into_iter().chain(stored.attributes).collect(),
+            options: stored.options,
+            train_images: stored.train_images,
+        }
+    }
+}
+
+impl From<Card> for Stored {
+    fn from(card: Card) -> Self {
+        let only_classes = match &card.attributes[..] {
+            [only] if only.attribute.name == Attribute::CLASS => Some(only.clone()),
+            _ => None,
+        };
+        Self {
+            dataset: card.dataset,
+            role: card.role,
+            shape: card.shape,
+            num_classes: only_classes.as_ref().map(|only| only.attribute.num_values()),
+            options: card.options,
+            train_images: card.train_images,
+            test_accuracy: only_classes.as_ref().map(|only| only.test_accuracy),
+            attributes: if only_classes.is_some() { Vec::new() } else { card.attributes },
+        }
+    }
 }
 
 /// The key of the card in the file's header.
@@ -75,13 +139,14 @@ pub(crate) fn from_bytes(bytes: &[u8], device: Device) -> Result<(Card, Network)
     let card: Card = serde_json::from_str(card).map_err(|e| wrong(format!("card: {e}")))?;
     let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
     let tensor = |name: &str| Tensor::try_from(file.tensor(name).ok()?).ok();
-    let network = Network::from_tensors(tensor, device)?;
-    for (what, says, has) in [
-        ("channels", card.shape.channels, network.channels()),
-        ("classes", card.num_classes, network.num_classes()),
-    ] {
+    let names = card.attributes.iter().map(|learnt| learnt.attribute.name.as_str());
+    let network = Network::from_tensors(tensor, names, device)?;
+    let channels = ("channels", card.shape.channels, network.channels());
+    let values = card.attributes.iter().zip(network.attributes());
+    let values = values.map(|(learnt, (name, has))| (name, learnt.attribute.num_values(), has));
+    for (what, says, has) in [channels].into_iter().chain(values) {
         if says != has {
-            return Err(wrong(format!("the card says {says} {what}, the network has {has}")));
+            return Err(wrong(format!("the card says {says} of {what}, the network has {has}")));
         }
     }
     Ok((card, network))

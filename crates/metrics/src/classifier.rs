@@ -1,11 +1,12 @@
-//! A small classifier of the data's own domain: its penultimate activations are features, its logits judge classes.
+//! A small classifier of the data's own domain: its penultimate activations are features, its logits judge what is shown.
 
 use crate::{
-    Card, FeatureExtractor, MetricError, OnImages, Result, Role, card,
+    AttributeAccuracy, Card, FeatureExtractor, MetricError, OnImages, Reading, Result, Role, card,
     features::{check_images, in_batches},
     network::{BATCH, Network},
     weights,
 };
+use paragone_core::Attribute;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -27,7 +28,7 @@ impl ClassifierFeatures {
         Self::embedded(dataset, Role::Features, device)
     }
 
-    /// The network that judges classes for a dataset, on `device`.
+    /// The network that judges classes and other attributes for a dataset, on `device`.
     ///
     /// # Errors
     /// [`MetricError::NoWeights`] for a dataset that has none.
@@ -55,6 +56,11 @@ impl ClassifierFeatures {
     /// [`MetricError::Weights`] if they are something else.
     pub fn from_bytes(bytes: &[u8], device: Device) -> Result<Self> {
         let (card, network) = card::from_bytes(bytes, device)?;
+        let first = card.attributes.first().map(|learnt| learnt.attribute.name.as_str());
+        if first != Some(Attribute::CLASS) {
+            let message = format!("the first attribute is {first:?}, not the class");
+            return Err(MetricError::Weights { message });
+        }
         let kind = if card.role == Role::Features { "classifier" } else { "judge" };
         let name = format!("{kind}/{}", card.dataset);
         Ok(Self { name, hash: card::sha256(bytes), card, network })
@@ -83,16 +89,42 @@ impl ClassifierFeatures {
         if n == 0 {
             return Err(MetricError::TooFew { what: "class accuracy", needs: 1, got: 0 });
         }
-        let predicted = self.logits(&self.features(images_u8)?)?.argmax(1, false);
+        let predicted = self.read(images_u8)?.values.select(1, 0);
         let right = predicted.eq_tensor(&classes.to_device(Device::Cpu));
         Ok(right.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]))
     }
 
-    fn logits(&self, features: &Tensor) -> Result<Tensor> {
-        in_batches(features, BATCH, self.card.num_classes, &mut |_, _| {}, |batch| {
-            let batch = batch.to_device(self.network.device());
-            Ok(self.network.logits(&batch).expect("a classifier has classes"))
-        })
+    /// What `images_u8`, u8 `[n, c, h, w]`, show of every attribute on the card.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`] for images that do not fit.
+    pub fn read(&self, images_u8: &Tensor) -> Result<Reading> {
+        self.check(images_u8)?;
+        let logits = self.logits(&self.features(images_u8)?)?;
+        let likeliest: Vec<Tensor> = logits.iter().map(|logits| logits.argmax(1, false)).collect();
+        Ok(Reading { values: Tensor::f_stack(&likeliest, 1)?, logits })
+    }
+
+    /// Shares of `images_u8`, u8 `[n, c, h, w]`, that show what was `asked`, i64 `[n, attributes]`: values of the card's
+    /// attributes, negative where any will do.
+    ///
+    /// # Errors
+    /// [`MetricError::Shape`] for images or attributes that do not fit, [`MetricError::TooFew`] for none.
+    pub fn attribute_accuracy(
+        &self,
+        images_u8: &Tensor,
+        asked: &Tensor,
+    ) -> Result<AttributeAccuracy> {
+        self.read(images_u8)?.accuracy(asked)
+    }
+
+    /// Logits of every attribute from features, f32 `[n, d]`.
+    fn logits(&self, features: &Tensor) -> Result<Vec<Tensor>> {
+        let counts: Vec<i64> = self.network.attributes().map(|(_, values)| values).collect();
+        let logits = in_batches(features, BATCH, counts.iter().sum(), &mut |_, _| {}, |batch| {
+            self.network.logits(&batch.to_device(self.network.device()))
+        })?;
+        Ok(logits.f_split_with_sizes(&counts, 1)?)
     }
 
     fn check(&self, images_u8: &Tensor) -> Result<()> {
@@ -124,14 +156,14 @@ impl FeatureExtractor for ClassifierFeatures {
     }
 
     fn logits_of_features(&self, features: &Tensor) -> Option<Result<Tensor>> {
-        Some(self.logits(features))
+        Some(self.logits(features).map(|mut logits| logits.swap_remove(0)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TrainOptions, card::to_bytes, noise_images, trainee::Trainee};
+    use crate::{Learnt, TrainOptions, card::to_bytes, noise_images, trainee::Trainee};
     use paragone_core::ImageShape;
     use safetensors::tensor::TensorView;
 
@@ -140,15 +172,23 @@ mod tests {
     /// The bytes of an untrained network, with a card that `change` may have altered.
     fn bytes(change: impl Fn(&mut Card)) -> Vec<u8> {
         let options = TrainOptions { widths: [4, 6, 8], feature_dim: 5, ..TrainOptions::default() };
-        let network = Trainee::new(3, 7, &options, Device::Cpu).fold();
+        let attributes = [
+            Attribute::new("class", ["a", "b", "c", "d", "e", "f", "g"]),
+            Attribute::new("size", ["small", "large"]),
+        ];
+        let network = Trainee::new(3, &attributes, &options, Device::Cpu).fold();
+        let attributes = attributes.map(|attribute| Learnt {
+            attribute,
+            test_accuracy: 0.5,
+            held_out_accuracy: None,
+        });
         let mut card = Card {
             dataset: "squares".into(),
             role: Role::Features,
             shape: SHAPE,
-            num_classes: 7,
+            attributes: attributes.to_vec(),
             options,
             train_images: 1,
-            test_accuracy: 0.5,
         };
         change(&mut card);
         to_bytes(&network, &card)
@@ -205,6 +245,23 @@ mod tests {
     }
 
     #[test]
+    fn every_attribute_is_read_from_its_own_logits() {
+        let classifier = classifier();
+        let images = noise_images(30, SHAPE, 1);
+        let reading = classifier.read(&images).unwrap();
+        let sizes: Vec<_> = reading.logits.iter().map(Tensor::size).collect();
+        assert_eq!(sizes, [[30, 7], [30, 2]]);
+        for (i, logits) in reading.logits.iter().enumerate() {
+            assert!(logits.argmax(1, false).equal(&reading.values.select(1, i as i64)));
+        }
+        let asked = reading.values.copy();
+        let _ = asked.select(1, 0).fill_(-1);
+        let _ = asked.narrow(0, 0, 3).select(1, 1).bitwise_xor_(1);
+        let accuracy = classifier.attribute_accuracy(&images, &asked).unwrap();
+        assert_eq!((accuracy.each, accuracy.all), (vec![None, Some(0.9)], 0.9));
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let classifier = classifier();
         let expect = |result: Result<Tensor>, message: &str| {
@@ -236,7 +293,15 @@ mod tests {
             assert!(message(&good[..cut]).starts_with("not a classifier's weights: "));
         }
         let gray = bytes(|card| card.shape.channels = 1);
-        assert!(message(&gray).ends_with("the card says 1 channels, the network has 3"));
+        assert!(message(&gray).ends_with("the card says 1 of channels, the network has 3"));
+        let fewer = bytes(|card| card.attributes[1].attribute.values.truncate(1));
+        assert!(message(&fewer).ends_with("the card says 1 of size, the network has 2"));
+        let other = bytes(|card| card.attributes[1].attribute.name = "colour".into());
+        assert!(message(&other).ends_with("heads.colour.weight is missing"));
+        let classless = bytes(|card| card.attributes.rotate_left(1));
+        assert!(
+            message(&classless).ends_with("the first attribute is Some(\"size\"), not the class")
+        );
         let empty = safetensors::serialize(Vec::<(String, TensorView<'_>)>::new(), &None).unwrap();
         assert!(message(&empty).ends_with("no card in the header"));
         let error = ClassifierFeatures::load(Path::new("/nowhere/weights"), Device::Cpu);

@@ -80,6 +80,16 @@ pub enum MetricError {
         /// What is wrong with it.
         message: String,
     },
+    /// A label that stands for no value of its attribute.
+    #[error("a label says {value} for {attribute}, which has the values 0 to {}", values - 1)]
+    Label {
+        /// The attribute's name.
+        attribute: String,
+        /// The label.
+        value: i64,
+        /// Number of values.
+        values: i64,
+    },
     /// Training met a loss that is NaN or infinite.
     #[error("the classifier's loss is not finite at step {step}")]
     Diverged {

@@ -26,6 +26,7 @@ mod per_class;
 mod pickle;
 mod protocol;
 mod random_conv;
+mod reading;
 mod scores;
 mod state_dict;
 mod subset;
@@ -37,7 +38,7 @@ mod trainee;
 mod weights;
 
 pub use calibration::{Defect, mean_image, noise_images};
-pub use card::{Card, Role};
+pub use card::{Card, Learnt, Role};
 pub use classifier::ClassifierFeatures;
 pub use error::{MetricError, Result};
 pub use features::{FeatureExtractor, OnImages};
@@ -53,7 +54,10 @@ pub use options::TrainOptions;
 pub use per_class::{ClassDistance, ClassReference, FEWEST_IN_CLASS};
 pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
+pub use reading::{AttributeAccuracy, Reading};
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
 pub use subset::draw_rows;
 pub use torchscript::{Preparation, TorchScriptFeatures};
-pub use train::{LabelledImages, TrainProgress, TrainedClassifier, train_classifier};
+pub use train::{
+    Exam, LabelledImages, Lessons, TrainProgress, TrainedClassifier, train_classifier,
+};

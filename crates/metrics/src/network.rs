@@ -3,7 +3,7 @@
 //! Batch normalisation is folded into the weights, so that inference is nothing but convolutions, ReLU and pooling.
 
 use crate::{MetricError, Result};
-use paragone_core::from_levels;
+use paragone_core::{Attribute, from_levels};
 use tch::{Device, Kind, Tensor};
 
 /// Convolutions: pooling halves the image after each but the last.
@@ -22,13 +22,24 @@ pub(crate) struct Layer {
     pub(crate) bias: Tensor,
 }
 
+impl Layer {
+    /// A linear layer of `x`, `[n, in]`.
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
+    }
+
+    pub(crate) fn detach(&self) -> Self {
+        Self { weight: self.weight.detach(), bias: self.bias.detach() }
+    }
+}
+
 /// The frozen network, in f32.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) convs: [Layer; NUM_CONVS],
     pub(crate) hidden: Layer,
-    /// From features to class logits, if there are classes.
-    pub(crate) classes: Option<Layer>,
+    /// From features to the logits of each attribute that the network tells, with the attribute's name.
+    pub(crate) heads: Vec<(String, Layer)>,
 }
 
 impl Network {
@@ -41,8 +52,9 @@ impl Network {
         self.convs[0].weight.size()[1]
     }
 
-    pub(crate) fn num_classes(&self) -> i64 {
-        self.classes.as_ref().map_or(0, outputs)
+    /// Names of the attributes with their numbers of values.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.heads.iter().map(|(name, head)| (name.as_str(), outputs(head)))
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -56,30 +68,29 @@ impl Network {
             x = x.f_conv2d(&conv.weight, Some(&conv.bias), 1, 1, 1, 1)?.relu();
             x = pool(&x, i)?;
         }
-        Ok(x.flatten(1, -1).f_linear(&self.hidden.weight, Some(&self.hidden.bias))?.relu())
+        Ok(self.hidden.apply(&x.flatten(1, -1))?.relu())
     }
 
-    /// f32 `[n, d]` -> f32 `[n, classes]`.
-    pub(crate) fn logits(&self, features: &Tensor) -> Option<Tensor> {
-        let classes = self.classes.as_ref()?;
-        Some(features.linear(&classes.weight, Some(&classes.bias)))
+    /// f32 `[n, d]` -> f32 `[n, values of all attributes]`, one attribute's after the other's.
+    pub(crate) fn logits(&self, features: &Tensor) -> Result<Tensor> {
+        let logits = self.heads.iter().map(|(_, head)| head.apply(features));
+        Ok(Tensor::f_cat(&logits.collect::<Result<Vec<_>>>()?, 1)?)
     }
 
     /// Names as files have them, in the order of computation.
     pub(crate) fn layers(&self) -> Vec<(String, &Layer)> {
         let convs = self.convs.iter().enumerate().map(|(i, conv)| (format!("convs.{i}"), conv));
-        let rest = [
-            ("hidden".to_string(), Some(&self.hidden)),
-            ("classes".to_string(), self.classes.as_ref()),
-        ];
-        convs.chain(rest.into_iter().filter_map(|(name, layer)| Some((name, layer?)))).collect()
+        let hidden = ("hidden".to_string(), &self.hidden);
+        let heads = self.heads.iter().map(|(attribute, head)| (head_name(attribute), head));
+        convs.chain([hidden]).chain(heads).collect()
     }
 
-    /// A network of named tensors, checked against one another, in f32 on `device`.
+    /// A network of named tensors with a head for each of `attributes`, checked against one another, in f32 on `device`.
     ///
     /// `tensor` finds a tensor by name, if there is one.
-    pub(crate) fn from_tensors(
+    pub(crate) fn from_tensors<'a>(
         tensor: impl Fn(&str) -> Option<Tensor>,
+        attributes: impl Iterator<Item = &'a str>,
         device: Device,
     ) -> Result<Self> {
         let layer = |name: &str, inputs: Option<i64>, kernel: &[i64]| -> Result<Layer> {
@@ -101,8 +112,12 @@ impl Network {
         let second = layer("convs.1", Some(outputs(&first)), &[3, 3])?;
         let third = layer("convs.2", Some(outputs(&second)), &[3, 3])?;
         let hidden = layer("hidden", Some(outputs(&third) * POOLED * POOLED), &[])?;
-        let classes = layer("classes", Some(outputs(&hidden)), &[])?;
-        Ok(Self { convs: [first, second, third], hidden, classes: Some(classes) })
+        let head = |attribute: &str| {
+            let head = layer(&head_name(attribute), Some(outputs(&hidden)), &[])?;
+            Ok::<_, MetricError>((attribute.to_owned(), head))
+        };
+        let heads = attributes.map(head).collect::<Result<_>>()?;
+        Ok(Self { convs: [first, second, third], hidden, heads })
     }
 }
 
@@ -113,6 +128,11 @@ pub(crate) fn pool(x: &Tensor, i: usize) -> Result<Tensor> {
     } else {
         x.f_adaptive_avg_pool2d([POOLED, POOLED])?
     })
+}
+
+/// What files call the head of an attribute. The first networks had only classes to tell.
+fn head_name(attribute: &str) -> String {
+    if attribute == Attribute::CLASS { "classes".to_owned() } else { format!("heads.{attribute}") }
 }
 
 fn outputs(layer: &Layer) -> i64 {

@@ -40,7 +40,7 @@ impl RandomConvFeatures {
                 layer(2, &[c, b, 3, 3]),
             ],
             hidden: layer(3, &[DIM, c * POOLED * POOLED]),
-            classes: None,
+            heads: Vec::new(),
         };
         let mut bytes = Vec::new();
         for (_, layer) in network.layers() {

@@ -1,4 +1,4 @@
-//! Training of the small classifiers: AdamW with a cosine schedule, batch normalisation, dropout, flips and shifts.
+//! Training of the small classifiers: AdamW with a cosine schedule, batch normalisation, dropout and augmentation.
 //!
 //! Every draw comes from the seed by counters, so the same data, options, device kind and thread count give the same
 //! weights, bit for bit, whatever the global generator is at.
@@ -6,22 +6,57 @@
 use crate::{
     ClassifierFeatures, MetricError, Result,
     augment::{TrainBatch, epoch},
-    card::{Card, Role, to_bytes},
+    card::{Card, Learnt, Role, to_bytes},
     features::check_images,
     options::TrainOptions,
     trainee::Trainee,
 };
-use paragone_core::{ImageShape, from_levels};
+use paragone_core::{Attribute, ImageShape, from_levels};
+use std::fmt;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{AdamW, Autocast};
 
-/// Images with their classes.
-#[derive(Debug, Clone, Copy)]
-pub struct LabelledImages<'a> {
+/// Images with what they show.
+#[derive(Debug)]
+pub struct LabelledImages {
     /// u8 `[n, c, h, w]`.
-    pub images: &'a Tensor,
-    /// i64 `[n]` in `0..num_classes`.
-    pub classes: &'a Tensor,
+    pub images: Tensor,
+    /// i64 `[n, attributes]`: values of the attributes, in their order.
+    pub labels: Tensor,
+}
+
+impl Clone for LabelledImages {
+    /// Shares the tensors.
+    fn clone(&self) -> Self {
+        Self { images: self.images.shallow_clone(), labels: self.labels.shallow_clone() }
+    }
+}
+
+/// What a classifier learns, and from what.
+pub struct Lessons<'a> {
+    /// The data, for the card.
+    pub dataset: &'a str,
+    /// What is to be told of an image, the class first.
+    pub attributes: Vec<Attribute>,
+    /// The images of an epoch: the same ones always, or others every time, but as many.
+    pub epoch: &'a dyn Fn(u64) -> LabelledImages,
+    /// Whether every epoch has other images.
+    pub fresh: bool,
+}
+
+impl fmt::Debug for Lessons<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lessons").field("dataset", &self.dataset).finish_non_exhaustive()
+    }
+}
+
+/// Images that show how well a classifier learnt, and take no other part.
+#[derive(Debug)]
+pub struct Exam {
+    /// The test split.
+    pub test: LabelledImages,
+    /// Combinations of attributes that the test split lacks, if the data has such a split.
+    pub held_out: Option<LabelledImages>,
 }
 
 /// Where training is.
@@ -49,59 +84,74 @@ pub struct TrainedClassifier {
 /// Steps between two reports of progress.
 const REPORT_EVERY: u64 = 50;
 
-/// Trains a classifier and measures its accuracy on `test`, which takes no other part.
+/// Trains a classifier and examines it.
 ///
-/// `dataset` and `role` go into the card; the accuracy is that of the weights as they are stored, in 16 bits.
+/// `role` goes into the card; accuracies are those of the weights as they are stored, in 16 bits.
 ///
 /// # Errors
 /// [`MetricError::Shape`] for tensors that do not fit, [`MetricError::TooFew`] for an empty set,
-/// [`MetricError::Option`] for no epoch or empty batches, [`MetricError::Diverged`] for a loss that is not finite.
+/// [`MetricError::Label`] for a value that an attribute does not have, [`MetricError::Option`] for no epoch or empty
+/// batches, [`MetricError::Diverged`] for a loss that is not finite.
 pub fn train_classifier(
-    dataset: &str,
+    lessons: &Lessons<'_>,
+    exam: &Exam,
     role: Role,
-    train: LabelledImages<'_>,
-    test: LabelledImages<'_>,
     options: &TrainOptions,
     device: Device,
     on_progress: &mut dyn FnMut(TrainProgress),
 ) -> Result<TrainedClassifier> {
-    let shape = check(train, None)?;
-    check(test, Some(shape))?;
     for (key, value) in [("epochs", options.epochs as i64), ("batch_size", options.batch_size)] {
         if value < 1 {
             return Err(MetricError::Option { key, value, least: 1 });
         }
     }
-    let num_classes = train.classes.max().int64_value(&[]) + 1;
+    let attributes = &lessons.attributes;
+    let shape = check(&exam.test, None, attributes)?;
+    if let Some(held_out) = &exam.held_out {
+        check(held_out, Some(shape), attributes)?;
+    }
 
-    let trainee = Trainee::new(shape.channels, num_classes, options, device);
-    fit(&trainee, train, options, device, on_progress)?;
+    let trainee = Trainee::new(shape.channels, attributes, options, device);
+    let images = fit(&trainee, lessons, shape, options, device, on_progress)?;
     let network = trainee.fold();
 
+    let learnt = |attribute: &Attribute| Learnt {
+        attribute: attribute.clone(),
+        test_accuracy: 0.0,
+        held_out_accuracy: None,
+    };
     let mut card = Card {
-        dataset: dataset.into(),
+        dataset: lessons.dataset.to_owned(),
         role,
         shape,
-        num_classes,
+        attributes: attributes.iter().map(learnt).collect(),
         options: options.clone(),
-        train_images: train.images.size()[0],
-        test_accuracy: 0.0,
+        train_images: if lessons.fresh { images * options.epochs as i64 } else { images },
     };
     let stored = ClassifierFeatures::from_bytes(&to_bytes(&network, &card), device)?;
-    card.test_accuracy = stored.class_accuracy(test.images, test.classes)?;
+    let accuracy = |set: &LabelledImages| stored.attribute_accuracy(&set.images, &set.labels);
+    let held_out = exam.held_out.as_ref().map(accuracy).transpose()?;
+    for (i, test) in accuracy(&exam.test)?.each.into_iter().enumerate() {
+        card.attributes[i].test_accuracy = test.expect("every label of a checked set is asked");
+        card.attributes[i].held_out_accuracy = held_out.as_ref().and_then(|held| held.each[i]);
+    }
     let bytes = to_bytes(&network, &card);
     let classifier = ClassifierFeatures::from_bytes(&bytes, device)?;
     Ok(TrainedClassifier { bytes, classifier })
 }
 
+/// Trains through all epochs. Returns the images of one.
 fn fit(
     trainee: &Trainee,
-    train: LabelledImages<'_>,
+    lessons: &Lessons<'_>,
+    shape: ImageShape,
     options: &TrainOptions,
     device: Device,
     on_progress: &mut dyn FnMut(TrainProgress),
-) -> Result<()> {
-    let n = train.images.size()[0];
+) -> Result<i64> {
+    let first = (lessons.epoch)(0);
+    check(&first, Some(shape), &lessons.attributes)?;
+    let n = first.images.size()[0];
     let batch_size = options.batch_size.min(n);
     let steps = options.epochs * (n / batch_size) as u64;
     let params = trainee.parameters();
@@ -109,8 +159,10 @@ fn fit(
         [0, 1].map(|_| params.iter().map(Tensor::zeros_like).collect::<Vec<_>>());
     let counts: Vec<_> = params.iter().map(|_| Tensor::zeros([], (Kind::Float, device))).collect();
 
-    let batches =
-        (0..options.epochs).flat_map(|i| epoch(train.images, train.classes, options, i, device));
+    let batches = (0..options.epochs).flat_map(|i| {
+        let images = if i == 0 { first.clone() } else { (lessons.epoch)(i) };
+        epoch(images, options, i, device)
+    });
     let mut losses = Tensor::zeros([], (Kind::Double, device));
     let mut since_report = 0;
     for (step, batch) in batches.enumerate() {
@@ -142,15 +194,21 @@ fn fit(
             since_report = 0;
         }
     }
-    Ok(())
+    Ok(n)
 }
 
+/// The mean of the attributes' cross-entropies.
 fn loss(trainee: &Trainee, batch: &TrainBatch, step: u64, device: Device) -> Result<Tensor> {
     let logits = {
         let _autocast = Autocast::enter(device, Some(Kind::BFloat16))?;
         trainee.forward(&from_levels(&batch.levels), step)?
     };
-    Ok(logits.to_kind(Kind::Float).cross_entropy_for_logits(&batch.classes))
+    let of_head = |(i, logits): (usize, &Tensor)| {
+        let labels = batch.labels.select(1, i as i64);
+        logits.to_kind(Kind::Float).cross_entropy_for_logits(&labels)
+    };
+    let losses: Vec<Tensor> = logits.iter().enumerate().map(of_head).collect();
+    Ok(Tensor::f_stack(&losses, 0)?.mean(Kind::Float))
 }
 
 /// The learning rate at a share of training: up in a twentieth, then down half a cosine (Loshchilov & Hutter 2017).
@@ -159,22 +217,37 @@ fn schedule(done: f64) -> f64 {
     warmup * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
 }
 
-fn check(set: LabelledImages<'_>, shape: Option<ImageShape>) -> Result<ImageShape> {
+/// Checks a set, and that its images are of `shape` if there is one to keep to; returns their shape.
+fn check(
+    set: &LabelledImages,
+    shape: Option<ImageShape>,
+    attributes: &[Attribute],
+) -> Result<ImageShape> {
     let size = set.images.size();
     let shape = shape.unwrap_or_else(|| match size[..] {
         [_, channels, height, width] => ImageShape { channels, height, width },
         _ => ImageShape { channels: 1, height: 0, width: 0 },
     });
-    check_images(set.images, shape.channels, Some((shape.height, shape.width)))?;
-    if set.classes.size() != size[..1] || set.classes.kind() != Kind::Int64 {
+    check_images(&set.images, shape.channels, Some((shape.height, shape.width)))?;
+    let wanted = [size[0], attributes.len() as i64];
+    if set.labels.size() != wanted || set.labels.kind() != Kind::Int64 {
         return Err(MetricError::Shape {
-            what: "classes",
-            expected: format!("Int64 [{}]", size[0]),
-            got: format!("{:?} {:?}", set.classes.kind(), set.classes.size()),
+            what: "labels",
+            expected: format!("Int64 {wanted:?}"),
+            got: format!("{:?} {:?}", set.labels.kind(), set.labels.size()),
         });
     }
     if size[0] == 0 {
         return Err(MetricError::TooFew { what: "a classifier", needs: 1, got: 0 });
+    }
+    for (i, attribute) in attributes.iter().enumerate() {
+        let labels = set.labels.select(1, i as i64);
+        for value in [labels.min(), labels.max()].map(|value| value.int64_value(&[])) {
+            if !(0..attribute.num_values()).contains(&value) {
+                let (attribute, values) = (attribute.name.clone(), attribute.num_values());
+                return Err(MetricError::Label { attribute, value, values });
+            }
+        }
     }
     Ok(shape)
 }
@@ -209,30 +282,52 @@ mod tests {
         }
     }
 
-    fn train(options: &TrainOptions) -> (TrainedClassifier, Vec<TrainProgress>) {
-        let ((images, classes), (test, test_classes)) = (stripes(600, 0), stripes(150, 1));
+    /// Stripes with their class, and with whether there is one.
+    fn labelled(n: i64, seed: u64) -> LabelledImages {
+        let (images, classes) = stripes(n, seed);
+        let is_striped = classes.not_equal(2).to_kind(Kind::Int64);
+        LabelledImages { images, labels: Tensor::stack(&[classes, is_striped], 1) }
+    }
+
+    fn attributes() -> Vec<Attribute> {
+        let names = ["row", "column", "none"];
+        vec![Attribute::new("class", names), Attribute::new("striped", ["no", "yes"])]
+    }
+
+    fn train_on(
+        epoch: &dyn Fn(u64) -> LabelledImages,
+        exam: &Exam,
+        options: &TrainOptions,
+    ) -> Result<(TrainedClassifier, Vec<TrainProgress>)> {
+        let lessons = Lessons { dataset: "stripes", attributes: attributes(), epoch, fresh: true };
         let mut reports = Vec::new();
-        let trained = train_classifier(
-            "stripes",
-            Role::Judge,
-            LabelledImages { images: &images, classes: &classes },
-            LabelledImages { images: &test, classes: &test_classes },
-            options,
-            Device::Cpu,
-            &mut |report| reports.push(report),
-        );
-        (trained.unwrap(), reports)
+        let mut report = |progress| reports.push(progress);
+        let device = Device::Cpu;
+        let trained = train_classifier(&lessons, exam, Role::Judge, options, device, &mut report);
+        Ok((trained?, reports))
+    }
+
+    fn train(options: &TrainOptions) -> (TrainedClassifier, Vec<TrainProgress>) {
+        let exam = Exam { test: labelled(150, 1), held_out: Some(labelled(90, 2)) };
+        train_on(&|epoch| labelled(600, 10 + epoch), &exam, options).unwrap()
     }
 
     #[test]
     fn learns_what_can_be_learnt_and_says_so() {
         let (trained, reports) = train(&options());
         let card = trained.classifier.card();
-        assert!(card.test_accuracy > 0.95, "{}", card.test_accuracy);
-        assert_eq!((card.num_classes, card.train_images, card.role), (3, 600, Role::Judge));
-        let (test, classes) = stripes(150, 1);
         let loaded = ClassifierFeatures::from_bytes(&trained.bytes, Device::Cpu).unwrap();
-        assert_eq!(loaded.class_accuracy(&test, &classes).unwrap(), card.test_accuracy);
+        let right =
+            |set: LabelledImages| loaded.attribute_accuracy(&set.images, &set.labels).unwrap().each;
+        let (test, held_out) = (right(labelled(150, 1)), right(labelled(90, 2)));
+        for (i, learnt) in card.attributes.iter().enumerate() {
+            assert!(learnt.test_accuracy > 0.95, "{learnt:?}");
+            assert_eq!(
+                (Some(learnt.test_accuracy), learnt.held_out_accuracy),
+                (test[i], held_out[i])
+            );
+        }
+        assert_eq!((card.attributes.len(), card.train_images, card.role), (2, 3600, Role::Judge));
         assert_eq!(loaded.dim(), 12);
 
         let last = reports.last().unwrap();
@@ -255,32 +350,30 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_not_finite_ends_it() {
-        let (images, classes) = stripes(60, 0);
-        let set = LabelledImages { images: &images, classes: &classes };
+        let exam = Exam { test: labelled(60, 0), held_out: None };
         let options = TrainOptions { lr: f64::NAN, ..options() };
-        let result =
-            train_classifier("x", Role::Judge, set, set, &options, Device::Cpu, &mut |_| ());
+        let result = train_on(&|_| labelled(60, 0), &exam, &options);
         assert!(matches!(result, Err(MetricError::Diverged { .. })), "{result:?}");
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let (images, classes) = stripes(9, 0);
-        let train = |images: &Tensor, classes: &Tensor, options: &TrainOptions| {
-            let set = LabelledImages { images, classes };
-            train_classifier("x", Role::Judge, set, set, options, Device::Cpu, &mut |_| ())
-                .unwrap_err()
-                .to_string()
+        let LabelledImages { images, labels } = labelled(9, 0);
+        let train = |images: &Tensor, labels: &Tensor, options: &TrainOptions| {
+            let set = LabelledImages { images: images.copy(), labels: labels.copy() };
+            let exam = Exam { test: set.clone(), held_out: None };
+            train_on(&|_| set.clone(), &exam, options).unwrap_err().to_string()
         };
-        let eight = classes.narrow(0, 0, 8);
-        let message = train(&images, &eight, &options());
-        assert_eq!(message, "classes must be Int64 [9], but is Int64 [8]");
-        let message = train(&images.flatten(0, -1), &classes, &options());
+        let message = train(&images, &labels.narrow(0, 0, 8), &options());
+        assert_eq!(message, "labels must be Int64 [9, 2], but is Int64 [8, 2]");
+        let message = train(&images, &(&labels + 1), &options());
+        assert_eq!(message, "a label says 3 for class, which has the values 0 to 2");
+        let message = train(&images.flatten(0, -1), &labels, &options());
         assert!(message.starts_with("images must be Uint8"), "{message}");
-        let message = train(&images.narrow(0, 0, 0), &classes.narrow(0, 0, 0), &options());
+        let message = train(&images.narrow(0, 0, 0), &labels.narrow(0, 0, 0), &options());
         assert_eq!(message, "a classifier needs at least 1 images, but got 0");
         let empty = TrainOptions { batch_size: 0, ..options() };
-        let message = train(&images, &classes, &empty);
+        let message = train(&images, &labels, &empty);
         assert_eq!(message, "batch_size is 0, but must be at least 1");
     }
 

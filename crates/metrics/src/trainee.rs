@@ -5,7 +5,7 @@ use crate::{
     network::{Layer, NUM_CONVS, Network, POOLED, pool},
     options::TrainOptions,
 };
-use paragone_core::{Noise, mix};
+use paragone_core::{Attribute, Noise, mix};
 use tch::{Device, Kind, Tensor};
 
 const EPS: f64 = 1e-5;
@@ -24,7 +24,7 @@ struct Normalised {
 pub(crate) struct Trainee {
     convs: [Normalised; NUM_CONVS],
     hidden: Normalised,
-    classes: Layer,
+    heads: Vec<(String, Layer)>,
     dropout: f64,
     seed: u64,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Trainee {
 impl Trainee {
     pub(crate) fn new(
         channels: i64,
-        num_classes: i64,
+        attributes: &[Attribute],
         options: &TrainOptions,
         device: Device,
     ) -> Self {
@@ -43,7 +43,12 @@ impl Trainee {
         };
         let [a, b, c] = options.widths;
         let dim = options.feature_dim;
-        let zeros = Tensor::zeros([num_classes], (Kind::Float, device));
+        let head = |(i, attribute): (usize, &Attribute)| {
+            let values = attribute.num_values();
+            let zeros = Tensor::zeros([values], (Kind::Float, device));
+            let weight = weight(4 + i as u64, &[values, dim]);
+            (attribute.name.clone(), Layer { weight, bias: zeros.set_requires_grad(true) })
+        };
         Self {
             convs: [
                 Normalised::new(weight(0, &[a, channels, 3, 3])),
@@ -51,10 +56,7 @@ impl Trainee {
                 Normalised::new(weight(2, &[c, b, 3, 3])),
             ],
             hidden: Normalised::new(weight(3, &[dim, c * POOLED * POOLED])),
-            classes: Layer {
-                weight: weight(4, &[num_classes, dim]),
-                bias: zeros.set_requires_grad(true),
-            },
+            heads: attributes.iter().enumerate().map(head).collect(),
             dropout: options.dropout,
             seed: options.seed,
         }
@@ -65,13 +67,14 @@ impl Trainee {
         let normalised = self.convs.iter().chain([&self.hidden]);
         normalised
             .flat_map(|layer| [&layer.weight, &layer.scale, &layer.shift])
-            .chain([&self.classes.weight, &self.classes.bias])
+            .chain(self.heads.iter().flat_map(|(_, head)| [&head.weight, &head.bias]))
             .map(Tensor::shallow_clone)
             .collect()
     }
 
-    /// Class logits of images, f32 `[n, c, h, w]` in [-1, 1], in training mode: normalised by the batch, features dropped.
-    pub(crate) fn forward(&self, images: &Tensor, step: u64) -> Result<Tensor> {
+    /// Logits of every attribute for images, f32 `[n, c, h, w]` in [-1, 1], in training mode: normalised by the batch,
+    /// features dropped.
+    pub(crate) fn forward(&self, images: &Tensor, step: u64) -> Result<Vec<Tensor>> {
         let mut x = images.shallow_clone();
         for (i, conv) in self.convs.iter().enumerate() {
             x = x.f_conv2d(&conv.weight, None::<&Tensor>, 1, 1, 1, 1)?;
@@ -82,7 +85,8 @@ impl Trainee {
         let size = features.size();
         let noise = Noise::new(vec![mix(&[self.seed, step, 1])], features.device());
         let kept = noise.uniform(0, &size).squeeze_dim(0).ge(self.dropout) / (1.0 - self.dropout);
-        Ok((features * kept).f_linear(&self.classes.weight, Some(&self.classes.bias))?)
+        let features = features * kept;
+        self.heads.iter().map(|(_, head)| head.apply(&features)).collect()
     }
 
     /// The frozen network that computes the same with the running statistics.
@@ -90,10 +94,7 @@ impl Trainee {
         tch::no_grad(|| Network {
             convs: self.convs.each_ref().map(Normalised::fold),
             hidden: self.hidden.fold(),
-            classes: Some(Layer {
-                weight: self.classes.weight.detach(),
-                bias: self.classes.bias.detach(),
-            }),
+            heads: self.heads.iter().map(|(name, head)| (name.clone(), head.detach())).collect(),
         })
     }
 }
@@ -155,7 +156,9 @@ mod tests {
             dropout: 0.0,
             ..TrainOptions::default()
         };
-        let trainee = Trainee::new(2, 5, &options, Device::Cpu);
+        let attributes =
+            [Attribute::new("class", ["a", "b", "c"]), Attribute::new("size", ["s", "l"])];
+        let trainee = Trainee::new(2, &attributes, &options, Device::Cpu);
         tch::no_grad(|| {
             for (i, parameter) in trainee.parameters().iter_mut().enumerate() {
                 let noise =
@@ -171,7 +174,7 @@ mod tests {
             for _ in 0..400 {
                 let _ = trainee.forward(&x, 0).unwrap();
             }
-            trainee.forward(&x, 0).unwrap()
+            Tensor::cat(&trainee.forward(&x, 0).unwrap(), 1)
         });
         let network = trainee.fold();
         let got = network.logits(&network.features(&images_u8).unwrap()).unwrap();

@@ -186,6 +186,7 @@ fn results() -> Results {
         method: "elbo".into(),
         conditional: true,
         images: 2000,
+        draws: 1,
         passes: 1,
     };
     let test_set = CalibrationRow {

@@ -3,8 +3,10 @@
 use super::{prepare, say};
 use crate::{cli::FeaturesArgs, files::write_atomically, interrupt, log::Reporter};
 use anyhow::{Context, Result};
-use paragone_data::{DataConfig, Split, hex};
-use paragone_metrics::{LabelledImages, Role, TrainOptions, train_classifier};
+use paragone_data::{DataConfig, DataError, ImageSet, Split, hex};
+use paragone_metrics::{
+    Exam, LabelledImages, Lessons, Role, TrainOptions, TrainProgress, train_classifier,
+};
 use sha2::{Digest, Sha256};
 use std::process::ExitCode;
 
@@ -13,10 +15,28 @@ pub fn execute(args: &FeaturesArgs) -> Result<ExitCode> {
     let config =
         DataConfig { dataset: args.dataset.clone(), size: args.size, ..DataConfig::default() };
     let dataset = paragone_data::open(&config, &args.datasets.datasets)?;
-    let (train, test) = (dataset.load(Split::Train)?, dataset.load(Split::Test)?);
-    let classless = || format!("{} has no classes to learn", args.dataset);
-    let train_classes = train.classes.as_ref().with_context(classless)?;
-    let test_classes = test.classes.as_ref().with_context(classless)?;
+    let labelled = |set: ImageSet| {
+        let labels = set.labels().with_context(|| format!("{} has no labels", args.dataset))?;
+        anyhow::Ok(LabelledImages { images: set.images, labels })
+    };
+    let exam = Exam {
+        test: labelled(dataset.load(Split::Test)?)?,
+        held_out: match dataset.load(Split::HeldOut) {
+            Err(DataError::NoSuchSplit { .. }) => None,
+            set => Some(labelled(set?)?),
+        },
+    };
+    let fresh = dataset.lesson(0).is_some();
+    let train = if fresh { None } else { Some(labelled(dataset.load(Split::Train)?)?) };
+    let epoch = |number: u64| match &train {
+        Some(same) => same.clone(),
+        None => {
+            let set = dataset.lesson(number).expect("there was one before");
+            labelled(set).expect("the test images have labels too")
+        }
+    };
+    let lessons =
+        Lessons { dataset: &args.dataset, attributes: dataset.attributes(), epoch: &epoch, fresh };
 
     let role = if args.judge { Role::Judge } else { Role::Features };
     let made = TrainOptions::for_dataset(&args.dataset, role);
@@ -25,31 +45,34 @@ pub fn execute(args: &FeaturesArgs) -> Result<ExitCode> {
         seed: args.seed.unwrap_or(made.seed),
         ..made
     };
-    let mut reporter = Reporter::new("features", "images", 0, options.epochs * train.len() as u64);
-    let trained = train_classifier(
-        &args.dataset,
-        role,
-        LabelledImages { images: &train.images, classes: train_classes },
-        LabelledImages { images: &test.images, classes: test_classes },
-        &options,
-        device,
-        &mut |progress| {
-            if interrupt::asked() {
-                // Minutes of work without a checkpoint: nothing is written, nothing is lost but them.
-                std::process::exit(interrupt::EXIT_INTERRUPTED);
-            }
-            reporter.message(format!("loss {:.3}", progress.loss));
-            reporter.set(progress.images);
-        },
-    )?;
-    reporter.finish();
+    let mut reporter = None;
+    let mut on_progress = |progress: TrainProgress| {
+        if interrupt::asked() {
+            // Minutes of work without a checkpoint: nothing is written, nothing is lost but them.
+            std::process::exit(interrupt::EXIT_INTERRUPTED);
+        }
+        let reporter =
+            reporter.get_or_insert_with(|| Reporter::new("features", "steps", 0, progress.steps));
+        reporter.message(format!("loss {:.3}", progress.loss));
+        reporter.set(progress.step);
+    };
+    let trained = train_classifier(&lessons, &exam, role, &options, device, &mut on_progress)?;
+    if let Some(reporter) = reporter {
+        reporter.finish();
+    }
     write_atomically(&args.out, &trained.bytes)?;
     say(format_args!(
-        "{}: {} bytes, SHA-256 {}, test accuracy {:.2} %",
+        "{}: {} bytes, SHA-256 {}",
         args.out.display(),
         trained.bytes.len(),
         hex(&Sha256::digest(&trained.bytes)),
-        100.0 * trained.classifier.card().test_accuracy
     ));
+    for learnt in &trained.classifier.card().attributes {
+        let held_out = learnt.held_out_accuracy;
+        let held_out =
+            held_out.map_or(String::new(), |share| format!(", held-out {:.2} %", 100.0 * share));
+        let (name, test) = (&learnt.attribute.name, 100.0 * learnt.test_accuracy);
+        say(format_args!("  {name}: test {test:.2} %{held_out}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
