@@ -1,5 +1,6 @@
 //! Finished runs side by side: one table, one page, one picture, one file of scores.
 
+mod learning;
 mod pictures;
 mod protocols;
 mod rows;
@@ -15,7 +16,7 @@ use crate::{
     trained::read_experiment,
 };
 use anyhow::{Context, Result};
-use paragone_report::{Results, save_png};
+use paragone_report::{Page, Results, html, save_png};
 use protocols::Protocols;
 use std::{collections::BTreeSet, path::Path};
 use tch::Device;
@@ -114,13 +115,42 @@ pub fn write(
     };
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
-    let Some(grid) = pictures::grid(runs, data, device)? else { return Ok(None) };
-    save_png(&grid, &out.join("grid.png"))?;
+    let command = command(runs, out);
+    let Some(pictures) = pictures::draw(runs, data, device, &command)? else { return Ok(None) };
+    save_png(&pictures.grid, &out.join("grid.png"))?;
     let headline = results.headline_split().and_then(|split| protocols.splits.get(&split));
     let fights: BTreeSet<String> = runs.iter().map(fought).collect();
     let notes: Vec<String> =
         headline.map(protocols::circumstances).into_iter().chain(fights).collect();
+    let page = Page {
+        title: runs
+            .iter()
+            .map(|run| &*run.experiment.name)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join(", "),
+        command,
+        results: &results,
+        notes: notes.iter().cloned().chain([machine(&runs[0])]).collect(),
+        learning: learning::curves(runs)?,
+        figures: pictures.figures,
+    };
+    write_atomically(&out.join("report.html"), html(&page)?.as_bytes())?;
     Ok(Some(format!("{}{}", results.to_table().to_text(), notes.join("\n"))))
+}
+
+/// The command that makes a comparison again.
+fn command(runs: &[Compared], out: &Path) -> String {
+    let paths: Vec<String> = runs.iter().map(|run| run.run.path().display().to_string()).collect();
+    format!("paragone compare {} --out {}", paths.join(" "), out.display())
+}
+
+/// Where and with what a run was made.
+fn machine(run: &Compared) -> String {
+    let Manifest { processor, cores, libtorch, paragone, .. } = &run.manifest;
+    let processor = processor.as_deref().unwrap_or("of an unknown processor");
+    format!("made by Paragone {paragone} with libtorch {libtorch} on {cores} cores, {processor}")
 }
 
 /// Which fight was fought, on one line.

@@ -1,26 +1,47 @@
-//! Pictures of a comparison.
+//! Pictures of a comparison: the same conditions for all models, and how each makes its images.
 
-use super::Compared;
+use super::{Compared, Model};
 use crate::{
     data::RunData,
     draw::{Drawing, cycle_classes},
+    interrupt,
+    strips::Scene,
     trained::Trained,
 };
 use anyhow::{Context, Result};
-use paragone_report::{GridOptions, Row, comparison_grid};
-use std::collections::BTreeMap;
+use image::RgbImage;
+use paragone_metrics::Suspect;
+use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
+use std::collections::{BTreeMap, HashSet};
 use tch::{Device, Tensor};
 
-/// Seed of the first image of the grid.
-const GRID_SEED: u64 = 0;
+/// Seed of the first image of the grid and of the strips.
+const SEED: u64 = 0;
 /// Most columns of the grid.
 const MOST_COLUMNS: usize = 10;
 /// Rows of images that each model has in the grid.
 const GRID_ROWS: usize = 2;
+/// Images of a film strip, and frames of each.
+const STRIP: (usize, usize) = (4, 11);
+/// Samples shown beside their nearest training images.
+const PAIRS: usize = 10;
 
-/// The picture: real images of each class, then each model asked for the same classes with the same seeds; `None` when
-/// the user asked to stop.
-pub fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<Option<image::RgbImage>> {
+/// What a comparison shows.
+#[derive(Debug)]
+pub struct Pictures {
+    /// All models under the same conditions and seeds.
+    pub grid: RgbImage,
+    /// The grid and all other pictures, for the page.
+    pub figures: Vec<Figure>,
+}
+
+/// Draws all pictures; `None` when the user asked to stop. `command` makes the grid again.
+pub fn draw(
+    runs: &[Compared],
+    data: &RunData,
+    device: Device,
+    command: &str,
+) -> Result<Option<Pictures>> {
     let columns = match data.spec.num_classes {
         0 => MOST_COLUMNS,
         classes => MOST_COLUMNS.min(classes as usize),
@@ -29,11 +50,14 @@ pub fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<Option<
     let classes = cycle_classes(&data.spec, cells, columns);
     let mut rows =
         vec![Row { label: "test images".to_owned(), images: real_images(data, &classes)? }];
+    let mut figures = Vec::new();
+    let mut shown = HashSet::new();
     for run in runs {
-        for super::Model { name, .. } in &run.models {
+        for model in &run.models {
+            let name = &model.name;
             let config = run.experiment.model(name).context("a model of the run")?;
             let trained = Trained::load(config, &run.run.model(name), device)?;
-            let seeds = (0..cells as u64).map(|i| GRID_SEED + i).collect();
+            let seeds = (0..cells as u64).map(|i| SEED + i).collect();
             let drawing = Drawing::new(classes.clone(), seeds, cells);
             let drawn = drawing.draw(&*trained.model, &trained.spec, device, None)?;
             let Some(drawn) = drawn else { return Ok(None) };
@@ -41,11 +65,106 @@ pub fn grid(runs: &[Compared], data: &RunData, device: Device) -> Result<Option<
                 1 => name.clone(),
                 _ => format!("{} {name}", run.run.path().display()),
             };
+            // Of several training seeds the first is shown.
+            if shown.insert((run.experiment.name.clone(), name.clone())) {
+                let Some(of_model) = of_model(run, model, &trained, data, device)? else {
+                    return Ok(None);
+                };
+                figures.extend(of_model);
+            }
             rows.push(Row { label, images: drawn.levels });
         }
     }
     let labels = data.class_names().iter().take(columns).cloned().collect::<Vec<_>>();
-    Ok(Some(comparison_grid(&rows, &labels, columns, &GridOptions::default())))
+    let grid = comparison_grid(&rows, &labels, columns, &GridOptions::default());
+    let first = Figure {
+        section: Section::Grids,
+        title: "All models under the same conditions".to_owned(),
+        caption:
+            "Each column asks for the same, each image has the same seed in all rows; nothing is \
+                  chosen, no knob is turned. Test images stand above."
+                .to_owned(),
+        command: command.to_owned(),
+        picture: grid.clone(),
+    };
+    figures.insert(0, first);
+    Ok(Some(Pictures { grid, figures }))
+}
+
+/// How one model makes its images, what it makes of test images, and what it may have learnt by heart; `None` when the
+/// user asked to stop.
+fn of_model(
+    run: &Compared,
+    model: &Model,
+    trained: &Trained,
+    data: &RunData,
+    device: Device,
+) -> Result<Option<Vec<Figure>>> {
+    let dir = run.run.model(&model.name);
+    let figure = |section, title: &str, caption: &str, picture| Figure {
+        section,
+        title: format!("{}: {title}", model.name),
+        caption: caption.to_owned(),
+        command: format!("paragone trajectory {}", dir.path().display()),
+        picture,
+    };
+    let (n, frames) = STRIP;
+    let scene = Scene::new(n, frames, SEED, &trained.spec, device);
+    let mut figures = Vec::new();
+    let strip = scene.sampling(&*trained.model)?;
+    if interrupt::asked() {
+        return Ok(None);
+    }
+    if let Some(strip) = strip {
+        let caption = "From noise, or from nothing, to the image: the picture after some of its network calls.";
+        figures.push(figure(Section::FilmStrips, "sampling", caption, strip.picture()));
+    }
+    if let Ok(latents) = trained.model.latents() {
+        let test = data.test()?;
+        let batch = test.batch(0, scene.num_images().min(test.len()), &data.spec).to_device(device);
+        let Some(strip) = scene.reconstruction(latents, &batch)? else { return Ok(None) };
+        let caption = "Test images, and what their latents bring back with nothing left to chance.";
+        figures.push(figure(Section::Reconstructions, "reconstruction", caption, strip.picture()));
+    }
+    figures.extend(neighbours(run, model, data)?);
+    Ok(Some(figures))
+}
+
+/// Samples with the training and the test image nearest to each, the most suspicious first; none where they were not looked
+/// for.
+fn neighbours(run: &Compared, model: &Model, data: &RunData) -> Result<Option<Figure>> {
+    let Some(repetition) = &model.scores.repetition else { return Ok(None) };
+    let suspects = &repetition.pixels.suspects[..repetition.pixels.suspects.len().min(PAIRS)];
+    let seed = *run.experiment.eval.seeds.first().context("an evaluation seed")?;
+    let file = run.run.model(&model.name).scored_images(seed);
+    let tensors = Tensor::read_safetensors(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let Some((_, samples)) = tensors.into_iter().find(|(name, _)| name == "images") else {
+        return Ok(None);
+    };
+    let pick = |images: &Tensor, row: fn(&Suspect) -> i64| {
+        let rows: Vec<i64> = suspects.iter().map(row).collect();
+        images.index_select(0, &Tensor::from_slice(&rows))
+    };
+    let rows = [
+        ("samples", pick(&samples, |suspect| suspect.image)),
+        ("nearest in training", pick(&data.train.images, |suspect| suspect.train)),
+        ("nearest in test", pick(&data.test()?.images, |suspect| suspect.held_out)),
+    ];
+    let rows = rows.map(|(label, images)| Row { label: label.to_owned(), images });
+    let ratio = |suspect: &Suspect| {
+        format!("{:.2}", suspect.train_distance / suspect.held_out_distance.max(f64::MIN_POSITIVE))
+    };
+    let labels: Vec<String> = suspects.iter().map(ratio).collect();
+    Ok(Some(Figure {
+        section: Section::NearestNeighbours,
+        title: format!("{}: nearest images", model.name),
+        caption: "The samples most suspected of repeating a training image, in pixels. Above each, its distance to the \
+                  nearest training image over that to the nearest test image: 0 is a copy."
+            .to_owned(),
+        command: format!("paragone eval {}", run.run.path().display()),
+        picture: comparison_grid(&rows, &labels, suspects.len().max(1), &GridOptions::default()),
+    }))
 }
 
 /// Test images of the asked classes, in their order, from the start again if there are too few; blank for a class that has

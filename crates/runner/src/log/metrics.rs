@@ -1,7 +1,7 @@
 //! `metrics.jsonl`: one object a logged step.
 
 use anyhow::{Context, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 };
 
 /// One logged step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Optimiser steps made.
     pub step: u64,
