@@ -1,7 +1,8 @@
 //! Features of a network whose weights are random and fixed: for data without a classifier, and free of labels everywhere.
 //!
 //! Random convolutions keep texture, edges and coarse layout apart though nobody trained them (Saxe et al. 2011). They are
-//! no measure of meaning: prefer a classifier's features where there is one, and compare neither with the other.
+//! no measure of meaning: prefer a classifier's features where there is one, and compare neither with the other. What they
+//! see of known faults, beside a classifier and a network trained without labels, is in `weights/README.md`.
 
 use crate::{
     FeatureExtractor, OnImages, Result,
