@@ -4,22 +4,16 @@ mod attributes;
 mod captions;
 mod draw;
 mod grammar;
-mod law;
 mod layout;
-mod recognise;
 mod render;
 mod scene;
-mod truth;
 
 pub use attributes::attributes;
 pub use captions::caption;
 pub use draw::{any_scene, held_out_scene, scene, scenes, simple_scene};
 pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
-pub use law::Law;
-pub use recognise::{Reading, Recogniser};
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
-pub use truth::{AttributeDistance, TrueScores, Truth};
 
 use crate::{DataConfig, DataError, Dataset, ImageSet, Scenes, Split, dataset::Parts};
 use paragone_core::{Attribute, ImageShape, mix};

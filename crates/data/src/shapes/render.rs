@@ -29,18 +29,8 @@ pub fn render(scene: &Scene, side: u32, out: &mut [u8]) {
     }
 }
 
-/// Share of every pixel that an object covers, in 255ths, row by row.
-pub(super) fn coverage(object: &Object, side: u32) -> Vec<u8> {
-    let mut canvas = Pixmap::new(side, side).expect("the side is positive and small");
-    fill(object, [255; 3], &mut canvas);
-    canvas.pixels().iter().map(|pixel| pixel.alpha()).collect()
-}
-
 fn draw(object: &Object, canvas: &mut Pixmap) {
-    fill(object, object.colour.rgb(), canvas);
-}
-
-fn fill(object: &Object, [red, green, blue]: [u8; 3], canvas: &mut Pixmap) {
+    let [red, green, blue] = object.colour.rgb();
     let mut paint = Paint { anti_alias: true, ..Paint::default() };
     paint.set_color_rgba8(red, green, blue, 255);
     let scale = canvas.width() as f32 / f32::from(SIDE);
