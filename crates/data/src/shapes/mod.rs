@@ -4,12 +4,16 @@ mod captions;
 mod draw;
 mod grammar;
 mod layout;
+mod recognise;
 mod render;
 mod scene;
+mod stencil;
+mod world;
 
 pub use captions::caption;
 pub use draw::{held_out_scene, scene, scenes, simple_scene};
 pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
+pub use recognise::{Match, Recogniser};
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
 
