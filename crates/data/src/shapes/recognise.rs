@@ -1,16 +1,16 @@
 //! Which scene an image shows: the one whose picture is nearest, found among all ten million of them.
 //!
-//! The search is exact. For one background b and a colour c, placing an object changes the squared distance between image
-//! x and picture by −Σ (2 α (x − b)·(c − b) − α² |c − b|²), a correlation of the coverage α with a projection of the
-//! image. Two objects never overlap but in the corner of a pixel, so a scene of two costs the sum of two such terms.
-//! Backgrounds and pairs of colours that cannot win, whatever the coverage, are left out by a bound that takes the best α
-//! for every pixel by itself; what is within the bound on the error of all this is rendered and compared level by level.
+//! The search is exact. Against one background b, an object of colour c with coverage α takes
+//! Σ (2 α (x − b)·(c − b) − α² |c − b|²) off the squared distance between image x and picture, and two objects, which never
+//! overlap but in the corner of a pixel, the sum of two such terms. A bound on the sum over the box that the object fits
+//! into comes from tables of partial sums; what cannot win is left out by it, most of it without a look at its pixels. What
+//! is within the bound on the error of all this is rendered and compared level by level.
 
 use super::{
     grammar::{Background, Colour, Shape},
     render::render,
     scene::{Scene, Second},
-    stencil::{Stencils, contrast, object},
+    stencil::{PixelBox, Stencils, contrast},
 };
 use crate::Scenes;
 use rayon::prelude::*;
@@ -108,12 +108,10 @@ impl Recogniser {
             limit: &limit,
             found: Vec::new(),
         };
-        let mut views: Vec<View> =
-            Background::ALL.iter().map(|&background| View::new(background, image)).collect();
+        let view = |&background: &Background| View::new(background, image, self.stencils.side);
+        let mut views: Vec<View> = Background::ALL.iter().map(view).collect();
         views.sort_by(|a, b| a.bound.total_cmp(&b.bound));
-        for mut view in views {
-            search.look(&mut view);
-        }
+        views.iter().for_each(|view| search.look(view));
         let limit = limit(search.best);
         search.found.retain(|found| found.squared_distance <= limit);
         search.found
@@ -125,72 +123,94 @@ struct View {
     background: Background,
     /// Its squared distance from the empty background.
     empty: f32,
-    /// By colour: (x − b)·(c − b) of every pixel.
-    projections: Vec<Vec<f32>>,
-    /// By colour: the most that an object of it could take off a pixel's squared distance.
-    most: Vec<Vec<f32>>,
+    colours: Vec<Projection>,
     /// No picture with this background has a squared distance below this one, but for rounding.
     bound: f32,
-    /// By colour, once asked for: what every shape at every place takes off the squared distance.
-    gains: [Option<Vec<Vec<f32>>>; 8],
+}
+
+/// The image against one background and one colour.
+struct Projection {
+    colour: Colour,
+    /// |c − b|².
+    norm: f32,
+    /// (x − b)·(c − b) of every pixel.
+    along: Vec<f32>,
+    /// The most that an object of the colour can take off a pixel's squared distance.
+    most: Vec<f32>,
+    most_in: BoxSums,
+    positive_in: BoxSums,
 }
 
 impl View {
-    fn new(background: Background, image: &[u8]) -> Self {
+    fn new(background: Background, image: &[u8], side: usize) -> Self {
         let level = f32::from(background.level());
-        let plane = image.len() / 3;
         let off: Vec<f32> = image.iter().map(|&x| f32::from(x) - level).collect();
+        let colours: Vec<Projection> = Colour::ALL
+            .iter()
+            .map(|&colour| Projection::new(contrast(background, colour), colour, &off, side))
+            .collect();
         let empty = off.iter().map(|x| x * x).sum();
-        let (mut projections, mut most) = (Vec::new(), Vec::new());
-        for &colour in Colour::ALL {
-            let ([r, g, b], norm) = contrast(background, colour);
-            let projection: Vec<f32> = (0..plane)
-                .map(|i| off[i] * r + off[plane + i] * g + off[2 * plane + i] * b)
-                .collect();
-            // 2 α y − α² |c − b|² at its largest over α in [0, 1].
-            let best = |y: &f32| {
-                let share = (y / norm).clamp(0.0, 1.0);
-                share * (2.0 * y - share * norm)
-            };
-            most.push(projection.iter().map(best).collect::<Vec<f32>>());
-            projections.push(projection);
+        let most = |i: usize| colours.iter().map(|colour| colour.most[i]).fold(0.0, f32::max);
+        let bound = empty - (0..side * side).map(most).sum::<f32>();
+        Self { background, empty, colours, bound }
+    }
+}
+
+impl Projection {
+    fn new(([r, g, b], norm): ([f32; 3], f32), colour: Colour, off: &[f32], side: usize) -> Self {
+        let plane = side * side;
+        let dot = |i: usize| off[i] * r + off[plane + i] * g + off[2 * plane + i] * b;
+        let along: Vec<f32> = (0..plane).map(dot).collect();
+        // 2 α y − α² |c − b|² at its largest over α in [0, 1].
+        let best = |y: &f32| {
+            let share = (y / norm).clamp(0.0, 1.0);
+            share * (2.0 * y - share * norm)
+        };
+        let most: Vec<f32> = along.iter().map(best).collect();
+        let most_in = BoxSums::new(most.iter().copied(), side);
+        let positive_in = BoxSums::new(along.iter().map(|y| y.max(0.0)), side);
+        Self { colour, norm, along, most, most_in, positive_in }
+    }
+
+    /// What an object whose coverage has a sum of squares of `squares` or more can take off at most, in these pixels:
+    /// Σ 2 α y is no more than twice the sum of what is positive.
+    fn bound(&self, pixels: &PixelBox, squares: f32) -> f32 {
+        let free = 2.0 * self.positive_in.sum(pixels) - self.norm * squares;
+        free.min(self.most_in.sum(pixels))
+    }
+
+    /// What an object takes off.
+    fn gain(&self, stencils: &Stencils, shape: Shape, place: usize) -> f32 {
+        let (stencil, moved) = stencils.at(shape, place);
+        let along = &self.along[moved..];
+        let sum: f32 = stencil.covered.iter().map(|&(pixel, share)| share * along[pixel]).sum();
+        2.0 * sum - self.norm * stencil.squares
+    }
+}
+
+/// Sums of a value over any box of pixels.
+struct BoxSums {
+    stride: usize,
+    /// Of all pixels above and to the left.
+    sums: Vec<f64>,
+}
+
+impl BoxSums {
+    fn new(values: impl Iterator<Item = f32>, side: usize) -> Self {
+        let stride = side + 1;
+        let mut sums = vec![0.0; stride * stride];
+        let mut row = 0.0;
+        for (i, value) in values.enumerate() {
+            let (y, x) = (i / side, i % side);
+            row = if x == 0 { 0.0 } else { row } + f64::from(value);
+            sums[(y + 1) * stride + x + 1] = sums[y * stride + x + 1] + row;
         }
-        let all = |i: usize| most.iter().map(|most| most[i]).fold(0.0, f32::max);
-        let bound = empty - (0..plane).map(all).sum::<f32>();
-        Self { background, empty, projections, most, bound, gains: Default::default() }
+        Self { stride, sums }
     }
 
-    /// As [`View::bound`], for objects of two colours.
-    fn bound_of(&self, a: Colour, b: Colour) -> f32 {
-        let (a, b) = (&self.most[a as usize], &self.most[b as usize]);
-        self.empty - a.iter().zip(b).map(|(a, b)| a.max(*b)).sum::<f32>()
-    }
-
-    fn gains(&mut self, colour: Colour, stencils: &Stencils) -> &[Vec<f32>] {
-        let (_, norm) = contrast(self.background, colour);
-        let projection = &self.projections[colour as usize];
-        self.gains[colour as usize].get_or_insert_with(|| {
-            let mut sums = vec![0f32; projection.len()];
-            let of_shape = |shape: &Shape| {
-                let mut gains = vec![0f32; stencils.places.len()];
-                for stencil in &stencils.stencils[*shape as usize] {
-                    let (last, _) = stencil.at[stencil.at.len() - 1];
-                    let sums = &mut sums[..=last];
-                    sums.fill(0.0);
-                    for &(pixel, share) in &stencil.covered {
-                        let window = &projection[pixel..=pixel + last];
-                        for (sum, y) in sums.iter_mut().zip(window) {
-                            *sum += share * y;
-                        }
-                    }
-                    for &(moved, place) in &stencil.at {
-                        gains[place] = 2.0 * sums[moved] - norm * stencil.squares;
-                    }
-                }
-                gains
-            };
-            Shape::ALL.iter().map(of_shape).collect()
-        })
+    fn sum(&self, PixelBox { left, top, right, bottom }: &PixelBox) -> f32 {
+        let at = |y: &u16, x: &u16| self.sums[usize::from(*y) * self.stride + usize::from(*x)];
+        (at(bottom, right) - at(bottom, left) - at(top, right) + at(top, left)) as f32
     }
 }
 
@@ -215,118 +235,109 @@ impl Search<'_> {
         squared_distance <= limit * limit + FLOAT_ERROR * empty + 1.0
     }
 
-    fn look(&mut self, view: &mut View) {
-        // No coverage has a greater error than all pixels partly covered.
-        let error = super::stencil::ROUNDING * (self.image.len() as f32).sqrt();
-        if !self.may_be(view.bound, view.empty, error) {
-            return;
+    fn look(&mut self, view: &View) {
+        let error = 2.0 * self.stencils.most_rounding;
+        let shared = self.stencils.most_shared * norm(view);
+        if self.may_be(view.bound, view.empty, error + shared) {
+            self.look_for_one(view);
+            self.look_for_two(view);
         }
-        let colours = Colour::ALL.iter();
-        let mut single: Vec<(f32, Colour)> =
-            colours.clone().map(|&colour| (view.bound_of(colour, colour), colour)).collect();
-        single.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (bound, colour) in single {
-            if self.may_be(bound, view.empty, error) {
-                self.look_for_one(view, colour);
-            }
-        }
-        if self.stencils.pairs.is_empty() {
-            return;
-        }
-        let mut double: Vec<(f32, Colour, Colour)> = colours
-            .clone()
-            .flat_map(|&a| colours.clone().map(move |&b| (a, b)))
-            .filter(|(a, b)| a <= b)
-            .map(|(a, b)| (view.bound_of(a, b), a, b))
+    }
+
+    fn look_for_one(&mut self, view: &View) {
+        let (stencils, empty, error) = (self.stencils, view.empty, self.stencils.most_rounding);
+        let mut colours: Vec<(f32, &Projection)> = view
+            .colours
+            .iter()
+            .map(|colour| (empty - colour.most.iter().sum::<f32>(), colour))
             .collect();
-        double.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (bound, a, b) in double {
-            // Where two objects share a pixel, the sum of both takes off too much: that is weighed below.
-            let error = error + self.most_shared() * norm(view.background, a, b);
-            if self.may_be(bound, view.empty, error) {
-                view.gains(a, self.stencils);
-                view.gains(b, self.stencils);
-                self.look_for_two(view, a, b);
-                if a != b {
-                    self.look_for_two(view, b, a);
+        colours.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (bound, projection) in colours {
+            if !self.may_be(bound, empty, error) {
+                continue;
+            }
+            let scene = |shape: Shape, place: usize| {
+                let object = stencils.object(shape, projection.colour, place);
+                Scene { background: view.background, main: object, second: None }
+            };
+            let (mut most, mut later) = (f32::NEG_INFINITY, Vec::new());
+            for (place, pixels) in stencils.boxes.iter().enumerate() {
+                let least = stencils.least_squares[place];
+                if !self.may_be(empty - projection.bound(pixels, least), empty, error) {
+                    continue;
+                }
+                for &shape in Shape::ALL {
+                    let (stencil, _) = stencils.at(shape, place);
+                    let bound = projection.bound(pixels, stencil.squares);
+                    if !self.may_be(empty - bound, empty, error) {
+                        continue;
+                    }
+                    let gain = projection.gain(stencils, shape, place);
+                    if gain > most {
+                        most = gain;
+                        self.compare(scene(shape, place));
+                    } else if self.may_be(empty - gain, empty, error) {
+                        later.push((gain, shape, place));
+                    }
                 }
             }
-        }
-    }
-
-    fn most_shared(&self) -> f32 {
-        self.stencils.most_shared
-    }
-
-    fn look_for_one(&mut self, view: &mut View, colour: Colour) {
-        let (background, empty) = (view.background, view.empty);
-        let stencils = self.stencils;
-        let gains = view.gains(colour, stencils);
-        let scene = |shape: Shape, place: usize| {
-            let (radius, x, y) = stencils.places[place];
-            Scene { background, main: object(shape, colour, radius, (x, y)), second: None }
-        };
-        // The best by the model first, since all others are measured by it.
-        let best = |gains: &Vec<f32>| {
-            (0..gains.len()).max_by(|&a, &b| gains[a].total_cmp(&gains[b])).expect("there are places")
-        };
-        let tops: Vec<usize> = gains.iter().map(best).collect();
-        let top = |shape: &&Shape| gains[**shape as usize][tops[**shape as usize]];
-        let shape = *Shape::ALL.iter().max_by(|a, b| top(a).total_cmp(&top(b))).expect("shapes");
-        let first = (shape, tops[shape as usize]);
-        self.compare(scene(first.0, first.1));
-        for &shape in Shape::ALL {
-            let most = stencils.most_rounding(shape);
-            for (place, gain) in gains[shape as usize].iter().enumerate() {
-                if self.may_be(empty - gain, empty, most) && (shape, place) != first {
+            for (gain, shape, place) in later {
+                if self.may_be(empty - gain, empty, error) {
                     self.compare(scene(shape, place));
                 }
             }
         }
     }
 
-    /// Scenes with a main object of colour `a` and a second one of colour `b`, whose gains are known.
-    fn look_for_two(&mut self, view: &View, a: Colour, b: Colour) {
-        let (background, empty) = (view.background, view.empty);
-        let stencils = self.stencils;
-        let gains = |colour: Colour| view.gains[colour as usize].as_ref().expect("computed before");
-        let (main, second) = (gains(a), gains(b));
-        let norm = norm(background, a, b);
-        let most = |gains: &[Vec<f32>], place: usize| {
-            gains.iter().map(|gains| gains[place]).fold(f32::MIN, f32::max)
-        };
-        let rounding = 2.0 * Shape::ALL.iter().map(|&s| stencils.most_rounding(s)).fold(0.0, f32::max);
-        let gain_of = |pair: &super::stencil::Pair| {
-            most(main, pair.places.0) + most(second, pair.places.1)
-        };
-        let all: Vec<f32> = stencils.pairs.iter().map(gain_of).collect();
-        let mut order: Vec<usize> = (0..all.len())
-            .filter(|&i| self.may_be(empty - all[i], empty, rounding + norm * stencils.pairs[i].most_shared()))
-            .collect();
-        order.sort_by(|&i, &j| all[j].total_cmp(&all[i]));
-        for i in order {
-            let pair = &stencils.pairs[i];
-            if !self.may_be(empty - all[i], empty, rounding + norm * pair.most_shared()) {
+    fn look_for_two(&mut self, view: &View) {
+        let (stencils, empty) = (self.stencils, view.empty);
+        let norm = norm(view);
+        let rounding = 2.0 * stencils.most_rounding;
+        for pair in &stencils.pairs {
+            let bounds = |place: usize| -> [f32; 8] {
+                let (pixels, least) = (&stencils.boxes[place], stencils.least_squares[place]);
+                std::array::from_fn(|colour| view.colours[colour].bound(pixels, least))
+            };
+            let (mains, seconds) = (bounds(pair.places.0), bounds(pair.places.1));
+            let top = |bounds: &[f32; 8]| bounds.iter().copied().fold(f32::MIN, f32::max);
+            let (main_top, second_top) = (top(&mains), top(&seconds));
+            let error = rounding + norm * pair.most_shared;
+            if !self.may_be(empty - main_top - second_top, empty, error) {
                 continue;
             }
-            for &main_shape in Shape::ALL {
-                for &second_shape in Shape::ALL {
-                    if (main_shape, a) == (second_shape, b) {
-                        continue;
+            let gains = |bounds: &[f32; 8], other: f32, place: usize| {
+                let colours = view.colours.iter().zip(bounds);
+                let wanted = colours.filter(|(_, b)| self.may_be(empty - *b - other, empty, error));
+                let of_colour = |projection: &Projection| {
+                    Shape::ALL.iter().map(|&shape| projection.gain(stencils, shape, place)).collect()
+                };
+                wanted.map(|(p, _)| (p.colour, of_colour(p))).collect()
+            };
+            let mains: Vec<(Colour, Vec<f32>)> = gains(&mains, second_top, pair.places.0);
+            let seconds: Vec<(Colour, Vec<f32>)> = gains(&seconds, main_top, pair.places.1);
+            let mut all = Vec::new();
+            for (a, main_gains) in &mains {
+                for (b, second_gains) in &seconds {
+                    for &main in Shape::ALL {
+                        for &second in Shape::ALL {
+                            let gain = main_gains[main as usize] + second_gains[second as usize];
+                            let shared = norm * pair.shared[main as usize][second as usize];
+                            if (main, a) != (second, b)
+                                && self.may_be(empty - gain, empty, rounding + shared)
+                            {
+                                all.push((gain, shared, (main, *a), (second, *b)));
+                            }
+                        }
                     }
-                    let gain = main[main_shape as usize][pair.places.0]
-                        + second[second_shape as usize][pair.places.1];
-                    let shared = pair.shared[main_shape as usize][second_shape as usize];
-                    if self.may_be(empty - gain, empty, rounding + norm * shared) {
-                        let object = |shape, colour, place: usize| {
-                            let (radius, x, y) = stencils.places[place];
-                            object(shape, colour, radius, (x, y))
-                        };
-                        let main = object(main_shape, a, pair.places.0);
-                        let object = object(second_shape, b, pair.places.1);
-                        let second = Some(Second { relation: pair.relation, object });
-                        self.compare(Scene { background, main, second });
-                    }
+                }
+            }
+            all.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for (gain, shared, main, second) in all {
+                if self.may_be(empty - gain, empty, rounding + shared) {
+                    let main = stencils.object(main.0, main.1, pair.places.0);
+                    let object = stencils.object(second.0, second.1, pair.places.1);
+                    let second = Some(Second { relation: pair.relation, object });
+                    self.compare(Scene { background: view.background, main, second });
                 }
             }
         }
@@ -342,9 +353,9 @@ impl Search<'_> {
     }
 }
 
-/// The larger distance of two colours from the background.
-fn norm(background: Background, a: Colour, b: Colour) -> f32 {
-    contrast(background, a).1.max(contrast(background, b).1).sqrt()
+/// The largest distance of a colour from the background.
+fn norm(view: &View) -> f32 {
+    view.colours.iter().map(|colour| colour.norm).fold(0.0, f32::max).sqrt()
 }
 
 /// Σ of the squared differences in levels.
@@ -355,7 +366,10 @@ pub(super) fn squared_distance(a: &[u8], b: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{random::Random, shapes::{draw, scenes}};
+    use crate::{
+        random::Random,
+        shapes::{draw, scenes, stencil::object},
+    };
 
     fn picture(scene: &Scene, side: u32) -> Vec<u8> {
         let mut out = vec![0; (3 * side * side) as usize];

@@ -26,8 +26,6 @@ pub(super) struct Stencil {
     pub squares: f32,
     /// Bound on the Euclidean distance, in levels, between a picture and its linear model.
     pub rounding: f32,
-    /// Where it lies: moved by how many pixels of the flattened image, and which of [`Stencils::places`] that is.
-    pub at: Vec<(usize, usize)>,
 }
 
 /// All stencils at one resolution.
@@ -36,14 +34,29 @@ pub(super) struct Stencils {
     pub side: usize,
     /// Radius and centre of every place of an object that is alone; those of pairs are among them.
     pub places: Vec<(u8, u8, u8)>,
-    /// By shape.
-    pub stencils: Vec<Vec<Stencil>>,
-    /// By shape and place: which stencil, and how far it is moved.
-    of_place: Vec<Vec<(usize, usize)>>,
+    /// By place: the pixels that an object of any shape is within.
+    pub boxes: Vec<PixelBox>,
+    /// By place: the least Σ coverage² over the shapes.
+    pub least_squares: Vec<f32>,
     /// Layouts of two objects.
     pub pairs: Vec<Pair>,
-    /// The most of [`Pair::shared`].
+    /// The most of [`Stencil::rounding`].
+    pub most_rounding: f32,
+    /// The most of [`Pair::most_shared`].
     pub most_shared: f32,
+    /// By shape.
+    stencils: Vec<Vec<Stencil>>,
+    /// By shape and place: which stencil, and by how many pixels of the flattened image it is moved.
+    of_place: Vec<Vec<(usize, usize)>>,
+}
+
+/// A box of pixels; right and bottom are the first column and row beyond it.
+#[derive(Debug)]
+pub(super) struct PixelBox {
+    pub left: u16,
+    pub top: u16,
+    pub right: u16,
+    pub bottom: u16,
 }
 
 /// One layout of two objects.
@@ -55,12 +68,8 @@ pub(super) struct Pair {
     /// By shape of the main and of the second object: the Euclidean norm of the product of their coverages. Where both
     /// cover a part of one pixel, the picture is that much less than the sum of the two.
     pub shared: [[f32; 5]; 5],
-}
-
-impl Pair {
-    pub fn most_shared(&self) -> f32 {
-        self.shared.iter().flatten().copied().fold(0.0, f32::max)
-    }
+    /// The most of them.
+    pub most_shared: f32,
 }
 
 impl Stencils {
@@ -76,26 +85,48 @@ impl Stencils {
             }
         }
         let (stencils, of_place) =
-            Shape::ALL.par_iter().map(|&shape| cut(shape, side, &places)).unzip();
-        let mut all =
-            Self { side, places, stencils, of_place, pairs: Vec::new(), most_shared: 0.0 };
+            Shape::ALL.par_iter().map(|&shape| cut(shape, side, &places)).unzip::<_, _, Vec<_>, Vec<_>>();
+        let boxes = places.iter().map(|&place| PixelBox::around(place, side)).collect();
+        let mut all = Self {
+            side,
+            boxes,
+            least_squares: Vec::new(),
+            pairs: Vec::new(),
+            most_rounding: 0.0,
+            most_shared: 0.0,
+            places,
+            stencils,
+            of_place,
+        };
+        let least = |place: usize| {
+            Shape::ALL.iter().map(|&shape| all.at(shape, place).0.squares).fold(f32::MAX, f32::min)
+        };
+        all.least_squares = (0..all.places.len()).map(least).collect();
+        let rounding = all.stencils.iter().flatten().map(|stencil| stencil.rounding);
+        all.most_rounding = rounding.fold(0.0, f32::max);
         if scenes == Scenes::All {
             all.pairs = all.pairs();
-            all.most_shared = all.pairs.iter().map(Pair::most_shared).fold(0.0, f32::max);
+            all.most_shared = all.pairs.iter().map(|pair| pair.most_shared).fold(0.0, f32::max);
         }
         all
     }
 
-    /// The coverage of a shape at a place: flattened pixels with how much of each.
-    pub fn coverage(&self, shape: Shape, place: usize) -> impl Iterator<Item = (usize, f32)> {
+    /// The stencil of a shape at a place, and how far it is moved.
+    pub fn at(&self, shape: Shape, place: usize) -> (&Stencil, usize) {
         let (stencil, moved) = self.of_place[shape as usize][place];
-        let covered = &self.stencils[shape as usize][stencil].covered;
-        covered.iter().map(move |&(pixel, share)| (pixel + moved, share))
+        (&self.stencils[shape as usize][stencil], moved)
     }
 
-    /// The most of [`Stencil::rounding`] for a shape.
-    pub fn most_rounding(&self, shape: Shape) -> f32 {
-        self.stencils[shape as usize].iter().map(|stencil| stencil.rounding).fold(0.0, f32::max)
+    /// The object of a kind at a place.
+    pub fn object(&self, shape: Shape, colour: Colour, place: usize) -> Object {
+        let (radius, x, y) = self.places[place];
+        object(shape, colour, radius, (x, y))
+    }
+
+    /// The coverage of a shape at a place: flattened pixels with how much of each.
+    pub fn coverage(&self, shape: Shape, place: usize) -> impl Iterator<Item = (usize, f32)> {
+        let (stencil, moved) = self.at(shape, place);
+        stencil.covered.iter().map(move |&(pixel, share)| (pixel + moved, share))
     }
 
     fn pairs(&self) -> Vec<Pair> {
@@ -109,7 +140,9 @@ impl Stencils {
                 for second in Size::Small.radii() {
                     for (a, b) in layout::pairs(relation, main, second) {
                         let places = (place(main, a), place(second, b));
-                        pairs.push(Pair { relation, places, shared: self.shared(places) });
+                        let shared = self.shared(places);
+                        let most_shared = shared.iter().flatten().copied().fold(0.0, f32::max);
+                        pairs.push(Pair { relation, places, shared, most_shared });
                     }
                 }
             }
@@ -140,7 +173,7 @@ fn cut(shape: Shape, side: usize, places: &[(u8, u8, u8)]) -> (Vec<Stencil>, Vec
     let mut found: HashMap<Vec<(usize, u8)>, usize> = HashMap::new();
     let (mut stencils, mut of_place) = (Vec::<Stencil>::new(), Vec::new());
     // Row by row, so that the first place of a stencil is its first in the flattened image too.
-    for (place, &(radius, x, y)) in places.iter().enumerate() {
+    for &(radius, x, y) in places {
         let object = object(shape, Colour::Red, radius, (x, y));
         paint(0, [(&object, [255; 3])], side as u32, &mut picture);
         let levels = picture[..side * side].iter().copied().enumerate();
@@ -151,10 +184,7 @@ fn cut(shape: Shape, side: usize, places: &[(u8, u8, u8)]) -> (Vec<Stencil>, Vec
             stencils.push(Stencil::new(&covered));
             stencils.len() - 1
         });
-        let stencil = &mut stencils[index];
-        let moved = covered[0].0 - stencil.covered[0].0;
-        stencil.at.push((moved, place));
-        of_place.push((index, moved));
+        of_place.push((index, covered[0].0 - stencils[index].covered[0].0));
     }
     (stencils, of_place)
 }
@@ -168,7 +198,19 @@ impl Stencil {
             squares: covered.iter().map(|(_, share)| share * share).sum(),
             rounding: ROUNDING * (3.0 * partly as f32).sqrt(),
             covered,
-            at: Vec::new(),
+        }
+    }
+}
+
+impl PixelBox {
+    fn around((radius, x, y): (u8, u8, u8), side: usize) -> Self {
+        let step = u16::from(SIDE) / side as u16;
+        let [radius, x, y] = [radius, x, y].map(u16::from);
+        Self {
+            left: (x - radius) / step,
+            top: (y - radius) / step,
+            right: (x + radius).div_ceil(step),
+            bottom: (y + radius).div_ceil(step),
         }
     }
 }
