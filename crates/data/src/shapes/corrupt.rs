@@ -93,7 +93,7 @@ impl Corruption {
     pub fn strengths(self) -> [f64; 4] {
         match self {
             Self::PixelNoise => [2.0, 4.0, 8.0, 16.0],
-            Self::Blur => [0.3, 0.4, 0.55, 0.8],
+            Self::Blur => [0.4, 0.5, 0.65, 0.9],
             Self::MissingClasses => [1.0, 2.0, 4.0, 8.0],
             Self::Tilt => [0.5, 1.0, 2.0, 4.0],
             Self::Impossible => [0.02, 0.05, 0.1, 0.3],
@@ -127,7 +127,7 @@ impl Corruption {
         let chosen = random.unit() < strength;
         let scene = match self {
             Self::MissingClasses => {
-                let missing = |class: usize| (class + 3 * seed as usize) % NUM_CLASSES;
+                let missing = |class: usize| (class + (seed % 10) as usize) % NUM_CLASSES;
                 redrawn(source, seed, i, |scene, _| missing(scene.class()) as f64 >= strength)
             }
             Self::Tilt => {
@@ -242,7 +242,8 @@ mod tests {
             assert_ne!(of(strongest, 3, 40), of(strongest, 4, 40), "{corruption:?}");
             assert_ne!(of(strongest, 3, 40), truth, "{corruption:?}");
             let strengths = corruption.strengths();
-            let milder = |a: f64, b: f64| if corruption == Corruption::Duplicates { a > b } else { a < b };
+            let milder =
+                |a: f64, b: f64| if corruption == Corruption::Duplicates { a > b } else { a < b };
             assert!(strengths.windows(2).all(|pair| milder(pair[0], pair[1])), "{corruption:?}");
         }
     }

@@ -38,7 +38,8 @@ impl PixelNoise {
     /// If `sigma` is below [`PixelNoise::LEAST`] or not finite.
     pub fn new(sigma: f64) -> Self {
         assert!(sigma >= Self::LEAST && sigma.is_finite(), "pixel noise of {sigma} levels");
-        let rounded: Vec<f64> = (0..=512).map(|apart| log_rounded(f64::from(apart), sigma)).collect();
+        let rounded: Vec<f64> =
+            (0..=512).map(|apart| log_rounded(f64::from(apart), sigma)).collect();
         // ln of the probability to be `apart` levels or more away on one side.
         let mut tails = vec![f64::NEG_INFINITY; rounded.len() + 1];
         for apart in (0..rounded.len()).rev() {

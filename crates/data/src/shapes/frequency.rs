@@ -304,7 +304,11 @@ mod tests {
     #[test]
     fn divergences_by_hand() {
         assert_eq!(total_variation(&[2.0, 0.0, 1.0], 4, &[0.5, 0.5, 0.0]), 0.5);
-        assert!((divergence(&[3.0, 1.0, 5.0], &[0.5, 0.5, 0.0]).unwrap() - 0.130_812_035_941_136_97).abs() < 1e-12);
+        assert!(
+            (divergence(&[3.0, 1.0, 5.0], &[0.5, 0.5, 0.0]).unwrap() - 0.130_812_035_941_136_97)
+                .abs()
+                < 1e-12
+        );
         assert_eq!(divergence(&[0.0, 4.0], &[1.0, 0.0]), None);
     }
 }

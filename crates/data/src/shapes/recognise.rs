@@ -309,7 +309,10 @@ impl Search<'_> {
                 let colours = view.colours.iter().zip(bounds);
                 let wanted = colours.filter(|(_, b)| self.may_be(empty - *b - other, empty, error));
                 let of_colour = |projection: &Projection| {
-                    Shape::ALL.iter().map(|&shape| projection.gain(stencils, shape, place)).collect()
+                    Shape::ALL
+                        .iter()
+                        .map(|&shape| projection.gain(stencils, shape, place))
+                        .collect()
                 };
                 wanted.map(|(p, _)| (p.colour, of_colour(p))).collect()
             };

@@ -172,7 +172,10 @@ pub(super) fn kind_of_class(class: usize) -> (Shape, Tone) {
     (Shape::ALL[class / Tone::ALL.len()], Tone::ALL[class % Tone::ALL.len()])
 }
 
-pub(super) fn is_held_out(main: (Shape, Colour), second: Option<(Relation, (Shape, Colour))>) -> bool {
+pub(super) fn is_held_out(
+    main: (Shape, Colour),
+    second: Option<(Relation, (Shape, Colour))>,
+) -> bool {
     HELD_OUT.iter().any(|held_out| held_out.matches(main, second))
 }
 

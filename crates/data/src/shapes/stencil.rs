@@ -84,8 +84,10 @@ impl Stencils {
                 places.extend(layout::positions(radius).map(|x| (radius, x, y)));
             }
         }
-        let (stencils, of_place) =
-            Shape::ALL.par_iter().map(|&shape| cut(shape, side, &places)).unzip::<_, _, Vec<_>, Vec<_>>();
+        let (stencils, of_place) = Shape::ALL
+            .par_iter()
+            .map(|&shape| cut(shape, side, &places))
+            .unzip::<_, _, Vec<_>, Vec<_>>();
         let boxes = places.iter().map(|&place| PixelBox::around(place, side)).collect();
         let mut all = Self {
             side,

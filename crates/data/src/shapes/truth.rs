@@ -177,7 +177,8 @@ impl Truth {
         let n = valid.len() as f64;
         let different = valid.iter().collect::<HashSet<_>>().len() as f64;
         let groups = self.recogniser.scenes().groups();
-        let expected = groups.map(|group| group.count as f64 * seen(valid.len() as u64, group.probability));
+        let expected =
+            groups.map(|group| group.count as f64 * seen(valid.len() as u64, group.probability));
         (n > 0.0).then(|| Beside { value: different / n, ideal: expected.sum::<f64>() / n })
     }
 
@@ -271,7 +272,10 @@ mod tests {
         let got = truth.scores(&truth.recogniser.nearest_of(&image), TOLERANCE);
         assert_eq!(got.valid, 0.0);
         assert!((got.total_variation.value - 1.0).abs() < 1e-9, "{got:?}");
-        assert_eq!((got.novelty, got.distinct, got.divergence, got.attributes), (None, None, None, None));
+        assert_eq!(
+            (got.novelty, got.distinct, got.divergence, got.attributes),
+            (None, None, None, None)
+        );
     }
 
     /// Prints what tolerances mean, and how fast recognition is: run by name, with `--ignored --nocapture`.
@@ -280,40 +284,66 @@ mod tests {
     fn measure() {
         use super::super::{density::PixelNoise, render::render};
         use std::time::Instant;
-        let attributes = |scene: &Scene| Attribute::MARGINALS[..9].iter().map(|a| a.of(scene)).collect::<Vec<_>>();
+        let attributes = |scene: &Scene| {
+            Attribute::MARGINALS[..9].iter().map(|a| a.of(scene)).collect::<Vec<_>>()
+        };
         for side in [16u32, 32, 64] {
             for scenes in [Scenes::All, Scenes::Simple] {
                 let recogniser = Recogniser::new(side, scenes);
                 let n = 40_000 / (side * side) as usize * 10;
                 let levels = recogniser.levels();
-                let drawn: Vec<Scene> = (0..n as u64).map(|seed| scenes.draw(seed + 1_000_000)).collect();
+                let drawn: Vec<Scene> =
+                    (0..n as u64).map(|seed| scenes.draw(seed + 1_000_000)).collect();
                 for sigma in [0.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0] {
                     let mut images = vec![0; n * levels];
                     for (i, image) in images.chunks_mut(levels).enumerate() {
                         render(&drawn[i], side, image);
-                        if sigma > 0.0 { PixelNoise::add(sigma, i as u64, image); }
+                        if sigma > 0.0 {
+                            PixelNoise::add(sigma, i as u64, image);
+                        }
                     }
                     let start = Instant::now();
                     let found = recogniser.nearest_of(&images);
                     let seconds = start.elapsed().as_secs_f64();
                     let pairs = || found.iter().zip(&drawn);
                     let same = pairs().filter(|(f, s)| f.scene == **s).count() as f64 / n as f64;
-                    let alike = pairs().filter(|(f, s)| attributes(&f.scene) == attributes(s)).count() as f64 / n as f64;
+                    let alike = pairs()
+                        .filter(|(f, s)| attributes(&f.scene) == attributes(s))
+                        .count() as f64
+                        / n as f64;
                     let mut rms: Vec<f64> = found.iter().map(|f| f.rms(side)).collect();
                     rms.sort_by(f64::total_cmp);
-                    println!("{side} {scenes:?} noise {sigma}: scene {same:.4} attributes {alike:.4} rms {:.2} {:.2} {:.2}; {:.0} images/s",
-                        rms[0], rms[n / 2], rms[n - 1], n as f64 / seconds);
+                    println!(
+                        "{side} {scenes:?} noise {sigma}: scene {same:.4} attributes {alike:.4} rms {:.2} {:.2} {:.2}; {:.0} images/s",
+                        rms[0],
+                        rms[n / 2],
+                        rms[n - 1],
+                        n as f64 / seconds
+                    );
                 }
                 let source = Source { side, scenes, train: &drawn };
-                for (corruption, strength) in [(Corruption::Impossible, 1.1), (Corruption::Blur, 0.3), (Corruption::Blur, 0.4), (Corruption::Blur, 0.55), (Corruption::Blur, 0.8)] {
+                for (corruption, strength) in [
+                    (Corruption::Impossible, 1.1),
+                    (Corruption::Blur, 0.3),
+                    (Corruption::Blur, 0.4),
+                    (Corruption::Blur, 0.55),
+                    (Corruption::Blur, 0.8),
+                ] {
                     let images = corruption.images(&source, strength, 0, n);
                     let start = Instant::now();
                     let found = recogniser.nearest_of(&images);
                     let seconds = start.elapsed().as_secs_f64();
                     let mut rms: Vec<f64> = found.iter().map(|f| f.rms(side)).collect();
                     rms.sort_by(f64::total_cmp);
-                    println!("{side} {scenes:?} {corruption:?} {strength}: rms least {:.2}, 0.1 % {:.2}, 1 % {:.2}, median {:.2}, most {:.2}; {:.0} images/s",
-                        rms[0], rms[n / 1000], rms[n / 100], rms[n / 2], rms[n - 1], n as f64 / seconds);
+                    println!(
+                        "{side} {scenes:?} {corruption:?} {strength}: rms least {:.2}, 0.1 % {:.2}, 1 % {:.2}, median {:.2}, most {:.2}; {:.0} images/s",
+                        rms[0],
+                        rms[n / 1000],
+                        rms[n / 100],
+                        rms[n / 2],
+                        rms[n - 1],
+                        n as f64 / seconds
+                    );
                 }
             }
         }

@@ -83,9 +83,9 @@ impl Scenes {
                 alone.chain(pairs)
             })
         });
-        of_kind
-            .filter(move |(scene, _)| self.has_layout(scene) && !scene.is_held_out())
-            .map(move |(scene, count)| Group { scene, count, probability: self.probability(&scene) })
+        of_kind.filter(move |(scene, _)| self.has_layout(scene) && !scene.is_held_out()).map(
+            move |(scene, count)| Group { scene, count, probability: self.probability(&scene) },
+        )
     }
 }
 
@@ -162,6 +162,8 @@ mod tests {
                 assert!(scenes.contains(&scene) && scenes.probability(&scene) == 0.0);
             }
         }
-        assert!(!Scenes::Simple.contains(&(0..).map(draw::scene).find(|s| s.second.is_some()).unwrap()));
+        assert!(
+            !Scenes::Simple.contains(&(0..).map(draw::scene).find(|s| s.second.is_some()).unwrap())
+        );
     }
 }

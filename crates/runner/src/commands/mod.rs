@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod audit;
 mod compare;
 mod data;
 mod eval;
@@ -27,6 +28,7 @@ pub fn execute(command: Command) -> Result<ExitCode> {
         Command::Eval(args) => eval::execute(&args),
         Command::Sample(args) => sample::execute(&args),
         Command::Compare(args) => compare::execute(&args),
+        Command::Audit(args) => audit::execute(&args),
         Command::Trajectory(args) => trajectory::execute(&args),
         Command::Data(args) => data::execute(&args),
         Command::Features(args) => features::execute(&args),
