@@ -2,6 +2,7 @@
 
 use crate::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand};
+use paragone_data::Scenes;
 use std::path::PathBuf;
 
 /// Trains families of image generators on identical data and lays them side by side.
@@ -28,6 +29,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Lay the models of finished runs side by side
     Compare(CompareArgs),
+    /// Hold the scores themselves, and models of shapes, against the truth that is known of that data
+    Audit(AuditArgs),
     /// Show how a model makes its images: noising and denoising, pixel order, reconstructions, latent walks
     Trajectory(TrajectoryArgs),
     /// See, fetch and show datasets
@@ -218,6 +221,50 @@ pub struct CompareArgs {
     /// Datasets.
     #[command(flatten)]
     pub datasets: DatasetArgs,
+}
+
+/// `paragone audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Folders of scored runs on shapes whose models to audit too
+    pub runs: Vec<PathBuf>,
+    /// Folder of the audit
+    #[arg(long, default_value = "audit")]
+    pub out: PathBuf,
+    /// Numbers of images
+    #[arg(long, value_delimiter = ',', default_values_t = [500, 1000, 2000, 5000, 10_000])]
+    pub n: Vec<u64>,
+    /// Sets of every corruption
+    #[arg(long, default_value_t = 3)]
+    pub seeds: u64,
+    /// Size in pixels [default: the runs', else 16]
+    #[arg(long, conflicts_with = "runs")]
+    pub size: Option<i64>,
+    /// Scenes [default: the runs', else all]
+    #[arg(long, value_enum, conflicts_with = "runs")]
+    pub scenes: Option<ScenesChoice>,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// `--scenes`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScenesChoice {
+    /// All of the grammar
+    #[default]
+    All,
+    /// One large object
+    Simple,
+}
+
+impl From<ScenesChoice> for Scenes {
+    fn from(choice: ScenesChoice) -> Self {
+        match choice {
+            ScenesChoice::All => Self::All,
+            ScenesChoice::Simple => Self::Simple,
+        }
+    }
 }
 
 /// `paragone trajectory`.

@@ -1,5 +1,6 @@
 //! Experiments: reading them, training every model in them on identical data, scoring, comparing.
 
+pub mod audit;
 pub mod cli;
 pub mod commands;
 pub mod compare;

@@ -33,6 +33,17 @@ pub fn any_scene(seed: u64) -> Scene {
     matching(seed, |scene| scene.second.is_some() == two)
 }
 
+/// The scene of a seed among those of one large object that are held out; its class is one that has such.
+pub(super) fn simple_held_out_scene(seed: u64) -> Scene {
+    let random = &mut Random::new(&[seed]);
+    loop {
+        let scene = of_class(random.below(NUM_CLASSES), random);
+        if scene.second.is_none() && scene.main.size == Size::Large && scene.is_held_out() {
+            return scene;
+        }
+    }
+}
+
 /// Every scene of the grammar, once; about ten million, held-out ones (of probability 0) included.
 pub fn scenes() -> impl Iterator<Item = Scene> {
     kinds().flat_map(|kind| {

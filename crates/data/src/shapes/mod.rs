@@ -2,18 +2,30 @@
 
 mod attributes;
 mod captions;
+mod corrupt;
+mod density;
 mod draw;
+mod frequency;
 mod grammar;
 mod layout;
+mod recognise;
 mod render;
 mod scene;
+mod stencil;
+mod truth;
+mod world;
 
 pub use attributes::attributes;
 pub use captions::caption;
+pub use corrupt::{Corruption, Source};
+pub use density::{PixelNoise, TrueBits, log_probability, true_bits_per_dim};
 pub use draw::{any_scene, held_out_scene, scene, scenes, simple_scene};
+pub use frequency::Aspect;
 pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
+pub use recognise::{Match, Recogniser};
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
+pub use truth::{Beside, TOLERANCE, TOLERANCES, TrueScores, Truth, Validity};
 
 use crate::{DataConfig, DataError, Dataset, ImageSet, Scenes, Split, dataset::Parts};
 use paragone_core::{Attribute, ImageShape, mix};

@@ -12,15 +12,24 @@ use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Transfo
 /// # Panics
 /// If `out` is not of length 3 · `side`².
 pub fn render(scene: &Scene, side: u32, out: &mut [u8]) {
+    let objects = [Some(&scene.main), scene.second.as_ref().map(|s| &s.object)];
+    let painted = objects.into_iter().flatten().map(|object| (object, object.colour.rgb()));
+    paint(scene.background.level(), painted, side, out);
+}
+
+/// As [`render`], with any gray level behind any objects of any colour, later ones over earlier ones.
+pub(super) fn paint<'a>(
+    level: u8,
+    objects: impl IntoIterator<Item = (&'a Object, [u8; 3])>,
+    side: u32,
+    out: &mut [u8],
+) {
     let plane = (side * side) as usize;
     assert_eq!(out.len(), 3 * plane, "a picture needs three planes");
     let mut canvas = Pixmap::new(side, side).expect("the side is positive and small");
-    let level = scene.background.level();
     canvas.fill(Color::from_rgba8(level, level, level, 255));
-    for object in
-        [Some(&scene.main), scene.second.as_ref().map(|s| &s.object)].into_iter().flatten()
-    {
-        draw(object, &mut canvas);
+    for (object, rgb) in objects {
+        draw(object, rgb, &mut canvas);
     }
     for (i, pixel) in canvas.pixels().iter().enumerate() {
         out[i] = pixel.red();
@@ -29,8 +38,7 @@ pub fn render(scene: &Scene, side: u32, out: &mut [u8]) {
     }
 }
 
-fn draw(object: &Object, canvas: &mut Pixmap) {
-    let [red, green, blue] = object.colour.rgb();
+fn draw(object: &Object, [red, green, blue]: [u8; 3], canvas: &mut Pixmap) {
     let mut paint = Paint { anti_alias: true, ..Paint::default() };
     paint.set_color_rgba8(red, green, blue, 255);
     let scale = canvas.width() as f32 / f32::from(SIDE);

@@ -134,7 +134,8 @@ impl Scene {
         colour * background * rest / kept_weights()[self.class()] / NUM_CLASSES as f64
     }
 
-    fn in_grammar(&self) -> bool {
+    /// Whether the grammar has the scene, held out or not.
+    pub(super) fn in_grammar(&self) -> bool {
         let fits = |object: &Object| object.size.radii().contains(&object.radius);
         match &self.second {
             None => {
@@ -171,7 +172,10 @@ pub(super) fn kind_of_class(class: usize) -> (Shape, Tone) {
     (Shape::ALL[class / Tone::ALL.len()], Tone::ALL[class % Tone::ALL.len()])
 }
 
-fn is_held_out(main: (Shape, Colour), second: Option<(Relation, (Shape, Colour))>) -> bool {
+pub(super) fn is_held_out(
+    main: (Shape, Colour),
+    second: Option<(Relation, (Shape, Colour))>,
+) -> bool {
     HELD_OUT.iter().any(|held_out| held_out.matches(main, second))
 }
 

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod audit;
 mod compare;
 mod data;
 mod eval;
@@ -29,6 +30,7 @@ pub fn execute(command: Command) -> Result<ExitCode> {
         Command::Sample(args) => sample::execute(&args),
         Command::Score(args) => score::execute(&args),
         Command::Compare(args) => compare::execute(&args),
+        Command::Audit(args) => audit::execute(&args),
         Command::Trajectory(args) => trajectory::execute(&args),
         Command::Data(args) => data::execute(&args),
         Command::Features(args) => features::execute(&args),

@@ -1,0 +1,351 @@
+//! True scores of a set of images: no network, no features, but the distribution itself.
+//!
+//! Every image is matched with the nearest scene there is. It is valid if that scene's picture is within a tolerance, and
+//! then it has a class, a colour, a place, a probability. So the share of impossible images, what was never in the
+//! training set, how much of all there is was drawn, and how far the frequencies are off are counted, not estimated.
+//! Beside every score that depends on the number of images stands what a sampler of the true distribution would get with
+//! as many, on average.
+
+use super::{
+    frequency::{
+        Aspect, divergence, ideal_divergence, ideal_total_variation, seen, total_variation,
+    },
+    recognise::{Match, Recogniser},
+    scene::Scene,
+};
+use crate::Scenes;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+
+/// The headline tolerance: an image is valid if the root of the mean squared difference from a scene's picture is no more
+/// than this many levels.
+///
+/// Chosen between what must pass and what must not, as a test measures: normal noise of 8 levels leaves every attribute
+/// of nearly all scenes recognised, and the impossible images of [`Corruption`](super::Corruption) (a colour or a
+/// background that does not exist, an object too many) are further than this from all scenes.
+pub const TOLERANCE: f64 = 8.0;
+
+/// Tolerances at which validity is reported; 0 asks for the very picture.
+pub const TOLERANCES: [f64; 7] = [0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 32.0];
+
+/// A score beside that of a sampler of the true distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Beside {
+    /// Of these images.
+    pub value: f64,
+    /// Of as many images of the true distribution, on average.
+    pub ideal: f64,
+}
+
+/// Share of images within a tolerance of a scene.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Validity {
+    /// Root of the mean squared difference, in levels, that an image may have from a scene's picture.
+    pub tolerance: f64,
+    /// Share of images that have no more.
+    pub share: f64,
+}
+
+/// What is true of a set of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrueScores {
+    /// Images in the set.
+    pub images: u64,
+    /// The tolerance within which an image counts as valid in all that follows.
+    pub tolerance: f64,
+    /// Share of images that show a possible scene, held-out ones included.
+    pub valid: f64,
+    /// The same at other tolerances.
+    pub validity: Vec<Validity>,
+    /// Median over images of the root of the mean squared difference from the nearest scene, in levels.
+    pub median_distance: f64,
+    /// Share of images that show a scene of a held-out combination: possible, but of probability 0.
+    pub held_out: f64,
+    /// Share of valid images whose scene is not in the training set.
+    pub novelty: Option<Beside>,
+    /// Different scenes among the valid images, as a share of these.
+    pub distinct: Option<Beside>,
+    /// Share of the cells that have a probability of which some image was seen.
+    pub cells: Beside,
+    /// The probability of those cells together.
+    pub coverage: Beside,
+    /// Total variation from the true frequencies of the cells, with invalid and held-out images as cells of
+    /// probability 0: between 0 and 1.
+    pub total_variation: Beside,
+    /// Kullback–Leibler divergence of the valid images' cells from the true ones in nats, held-out ones left out.
+    pub divergence: Option<Beside>,
+    /// Total variation of each attribute among the valid images.
+    pub attributes: Option<BTreeMap<String, Beside>>,
+}
+
+/// The known distribution that images are held against.
+#[derive(Debug)]
+pub struct Truth {
+    recogniser: Recogniser,
+    train: HashSet<Scene>,
+    /// Probability that an image of the true distribution shows a training scene.
+    train_mass: f64,
+    cells: Vec<f64>,
+    marginals: Vec<(Aspect, Vec<f64>)>,
+}
+
+impl Truth {
+    /// The distribution of `scenes` in images of `side`² pixels, with the scenes that models were trained on.
+    ///
+    /// # Panics
+    /// If `side` is none of 16, 32 and 64.
+    pub fn new(side: u32, scenes: Scenes, train: &[Scene]) -> Self {
+        let train: HashSet<Scene> = train.iter().copied().collect();
+        let marginals = Aspect::MARGINALS.map(|a| (a, a.frequencies(scenes)));
+        Self {
+            recogniser: Recogniser::new(side, scenes),
+            train_mass: train.iter().map(|scene| scenes.probability(scene)).sum(),
+            train,
+            cells: Aspect::Cell.frequencies(scenes),
+            marginals: marginals.into(),
+        }
+    }
+
+    /// What finds the scenes.
+    pub fn recogniser(&self) -> &Recogniser {
+        &self.recogniser
+    }
+
+    /// The true scores of images, given the scene nearest to each: [`Recogniser::nearest_of`].
+    ///
+    /// # Panics
+    /// If there is no image.
+    pub fn scores(&self, nearest: &[Match], tolerance: f64) -> TrueScores {
+        assert!(!nearest.is_empty(), "no image has no score");
+        let n = nearest.len() as u64;
+        let share = |count: usize| count as f64 / n as f64;
+        let mut distances: Vec<f64> =
+            nearest.iter().map(|found| found.rms(self.recogniser.side())).collect();
+        let valid: Vec<&Scene> = nearest
+            .iter()
+            .zip(&distances)
+            .filter(|(_, distance)| **distance <= tolerance)
+            .map(|(found, _)| &found.scene)
+            .collect();
+        let within = |tolerance: f64| distances.iter().filter(|d| **d <= tolerance).count();
+        let validity = TOLERANCES
+            .map(|tolerance| Validity { tolerance, share: share(within(tolerance)) })
+            .into();
+        distances.sort_by(f64::total_cmp);
+        let held_out = valid.iter().filter(|scene| scene.is_held_out()).count();
+        let counts = count(Aspect::Cell, &valid);
+        let covered = |count: &f64, p: &f64| *count > 0.0 && *p > 0.0;
+        let possible = self.cells.iter().filter(|p| **p > 0.0).count() as f64;
+        let both = || counts.iter().zip(&self.cells);
+        let expected = |f: &dyn Fn(f64) -> f64| self.cells.iter().map(|&p| f(p)).sum::<f64>();
+        TrueScores {
+            images: n,
+            tolerance,
+            valid: share(valid.len()),
+            validity,
+            median_distance: distances[distances.len() / 2],
+            held_out: share(held_out),
+            novelty: self.novelty(&valid),
+            distinct: self.distinct(&valid),
+            cells: Beside {
+                value: both().filter(|(count, p)| covered(count, p)).count() as f64 / possible,
+                ideal: expected(&|p| seen(n, p)) / possible,
+            },
+            coverage: Beside {
+                value: both().filter(|(count, p)| covered(count, p)).map(|(_, p)| p).sum(),
+                ideal: expected(&|p| p * seen(n, p)),
+            },
+            total_variation: Beside {
+                value: total_variation(&counts, n, &self.cells),
+                ideal: ideal_total_variation(n, &self.cells),
+            },
+            divergence: divergence(&counts, &self.cells).map(|value| Beside {
+                value,
+                ideal: ideal_divergence((valid.len() - held_out) as u64, &self.cells),
+            }),
+            attributes: self.attributes(&valid),
+        }
+    }
+
+    fn novelty(&self, valid: &[&Scene]) -> Option<Beside> {
+        let new = valid.iter().filter(|scene| !self.train.contains(scene)).count();
+        let value = new as f64 / valid.len() as f64;
+        (!valid.is_empty()).then_some(Beside { value, ideal: 1.0 - self.train_mass })
+    }
+
+    fn distinct(&self, valid: &[&Scene]) -> Option<Beside> {
+        let n = valid.len() as f64;
+        let different = valid.iter().collect::<HashSet<_>>().len() as f64;
+        let groups = self.recogniser.scenes().groups();
+        let expected =
+            groups.map(|group| group.count as f64 * seen(valid.len() as u64, group.probability));
+        (n > 0.0).then(|| Beside { value: different / n, ideal: expected.sum::<f64>() / n })
+    }
+
+    fn attributes(&self, valid: &[&Scene]) -> Option<BTreeMap<String, Beside>> {
+        let n = valid.len() as u64;
+        let of = |(attribute, p): &(Aspect, Vec<f64>)| {
+            let beside = Beside {
+                value: total_variation(&count(*attribute, valid), n, p),
+                ideal: ideal_total_variation(n, p),
+            };
+            (attribute.name().to_owned(), beside)
+        };
+        (n > 0).then(|| self.marginals.iter().map(of).collect())
+    }
+}
+
+fn count(attribute: Aspect, scenes: &[&Scene]) -> Vec<f64> {
+    let mut counts = vec![0.0; attribute.len()];
+    scenes.iter().for_each(|scene| counts[attribute.of(scene)] += 1.0);
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::{Corruption, Source};
+
+    fn truth(train: &[Scene]) -> Truth {
+        Truth::new(16, Scenes::All, train)
+    }
+
+    fn train() -> Vec<Scene> {
+        (0..3000).map(|seed| Scenes::All.draw(seed)).collect()
+    }
+
+    fn scores(truth: &Truth, train: &[Scene], corruption: Corruption, strength: f64) -> TrueScores {
+        let source = Source { side: 16, scenes: Scenes::All, train };
+        let images = corruption.images(&source, strength, 0, 1000);
+        truth.scores(&truth.recogniser.nearest_of(&images), TOLERANCE)
+    }
+
+    #[test]
+    fn true_images_score_as_the_ideal() {
+        let train = train();
+        let truth = truth(&train);
+        let got = scores(&truth, &train, Corruption::PixelNoise, 0.0);
+        assert_eq!((got.valid, got.validity[0].share, got.median_distance), (1.0, 1.0, 0.0));
+        assert_eq!(got.held_out, 0.0);
+        let near = |beside: Beside, tolerance: f64| {
+            assert!((beside.value - beside.ideal).abs() < tolerance, "{beside:?}");
+        };
+        near(got.novelty.unwrap(), 0.01);
+        near(got.distinct.unwrap(), 0.01);
+        near(got.cells, 0.02);
+        near(got.coverage, 0.03);
+        near(got.total_variation, 0.02);
+        near(got.divergence.unwrap(), 0.06);
+        for (name, beside) in got.attributes.unwrap() {
+            assert!(beside.value < 3.0 * beside.ideal, "{name}: {beside:?}");
+        }
+    }
+
+    #[test]
+    fn every_corruption_shows_where_it_should() {
+        let train = train();
+        let truth = truth(&train);
+        let of = |corruption, strength| scores(&truth, &train, corruption, strength);
+        let noisy = of(Corruption::PixelNoise, 16.0);
+        assert!(noisy.valid < 0.1 && noisy.validity[6].share > 0.99, "{noisy:?}");
+        let memorised = of(Corruption::Memorised, 0.5);
+        assert!((memorised.novelty.unwrap().value - 0.5).abs() < 0.06, "{memorised:?}");
+        assert!((memorised.total_variation.value - memorised.total_variation.ideal).abs() < 0.03);
+        let missing = of(Corruption::MissingClasses, 5.0).attributes.unwrap();
+        assert!((missing["class"].value - 0.5).abs() < 0.04 && missing["background"].value < 0.06);
+        let impossible = of(Corruption::Impossible, 0.3);
+        assert!((impossible.valid - 0.7).abs() < 0.05, "{impossible:?}");
+        assert!(impossible.total_variation.value > 0.3);
+        let held_out = of(Corruption::HeldOut, 0.3);
+        assert!((held_out.held_out - 0.3).abs() < 0.05 && held_out.valid == 1.0);
+        let duplicates = of(Corruption::Duplicates, 100.0);
+        assert!((duplicates.distinct.unwrap().value - 0.1).abs() < 0.01, "{duplicates:?}");
+        assert!(duplicates.coverage.value < 0.3 && duplicates.coverage.ideal > 0.5);
+        assert!(of(Corruption::Tilt, 4.0).attributes.unwrap()["class"].value > 0.3);
+        assert!(of(Corruption::Blur, 0.8).valid < 0.2);
+    }
+
+    #[test]
+    fn images_of_nothing_have_no_frequencies() {
+        let truth = truth(&[]);
+        let image = vec![90u8; 768];
+        let got = truth.scores(&truth.recogniser.nearest_of(&image), TOLERANCE);
+        assert_eq!(got.valid, 0.0);
+        assert!((got.total_variation.value - 1.0).abs() < 1e-9, "{got:?}");
+        assert_eq!(
+            (got.novelty, got.distinct, got.divergence, got.attributes),
+            (None, None, None, None)
+        );
+    }
+
+    /// Prints what tolerances mean, and how fast recognition is: run by name, with `--ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement of some minutes"]
+    fn measure() {
+        use super::super::{density::PixelNoise, render::render};
+        use std::time::Instant;
+        let attributes = |scene: &Scene| {
+            Aspect::MARGINALS[..9].iter().map(|a| a.of(scene)).collect::<Vec<_>>()
+        };
+        for side in [16u32, 32, 64] {
+            for scenes in [Scenes::All, Scenes::Simple] {
+                let recogniser = Recogniser::new(side, scenes);
+                let n = 40_000 / (side * side) as usize * 10;
+                let levels = recogniser.levels();
+                let drawn: Vec<Scene> =
+                    (0..n as u64).map(|seed| scenes.draw(seed + 1_000_000)).collect();
+                for sigma in [0.0, 1.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0] {
+                    let mut images = vec![0; n * levels];
+                    for (i, image) in images.chunks_mut(levels).enumerate() {
+                        render(&drawn[i], side, image);
+                        if sigma > 0.0 {
+                            PixelNoise::add(sigma, i as u64, image);
+                        }
+                    }
+                    let start = Instant::now();
+                    let found = recogniser.nearest_of(&images);
+                    let seconds = start.elapsed().as_secs_f64();
+                    let pairs = || found.iter().zip(&drawn);
+                    let same = pairs().filter(|(f, s)| f.scene == **s).count() as f64 / n as f64;
+                    let alike = pairs()
+                        .filter(|(f, s)| attributes(&f.scene) == attributes(s))
+                        .count() as f64
+                        / n as f64;
+                    let mut rms: Vec<f64> = found.iter().map(|f| f.rms(side)).collect();
+                    rms.sort_by(f64::total_cmp);
+                    println!(
+                        "{side} {scenes:?} noise {sigma}: scene {same:.4} attributes {alike:.4} rms {:.2} {:.2} {:.2}; {:.0} images/s",
+                        rms[0],
+                        rms[n / 2],
+                        rms[n - 1],
+                        n as f64 / seconds
+                    );
+                }
+                let source = Source { side, scenes, train: &drawn };
+                for (corruption, strength) in [
+                    (Corruption::Impossible, 1.1),
+                    (Corruption::Blur, 0.3),
+                    (Corruption::Blur, 0.4),
+                    (Corruption::Blur, 0.55),
+                    (Corruption::Blur, 0.8),
+                ] {
+                    let images = corruption.images(&source, strength, 0, n);
+                    let start = Instant::now();
+                    let found = recogniser.nearest_of(&images);
+                    let seconds = start.elapsed().as_secs_f64();
+                    let mut rms: Vec<f64> = found.iter().map(|f| f.rms(side)).collect();
+                    rms.sort_by(f64::total_cmp);
+                    println!(
+                        "{side} {scenes:?} {corruption:?} {strength}: rms least {:.2}, 0.1 % {:.2}, 1 % {:.2}, median {:.2}, most {:.2}; {:.0} images/s",
+                        rms[0],
+                        rms[n / 1000],
+                        rms[n / 100],
+                        rms[n / 2],
+                        rms[n - 1],
+                        n as f64 / seconds
+                    );
+                }
+            }
+        }
+    }
+}
