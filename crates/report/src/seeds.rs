@@ -66,7 +66,7 @@ impl SeedGroup<'_> {
     pub fn counted_title(&self) -> String {
         match self.rows.len() {
             1 => self.title.clone(),
-            n => format!("{} ({n} seeds)", self.title),
+            n => format!("{} ({n}\u{a0}seeds)", self.title),
         }
     }
 

@@ -173,6 +173,16 @@ impl<'a> Builder<'a> {
         self.put(name, better, cells);
     }
 
+    /// Multiplies the numbers of the last column.
+    pub(crate) fn times(&mut self, factor: f64) {
+        for cell in self.table.rows.iter_mut().filter_map(|row| row.cells.last_mut()) {
+            if let Cell::Value { mean, spread, .. } = cell {
+                *mean *= factor;
+                *spread = spread.map(|spread| factor * spread);
+            }
+        }
+    }
+
     /// The first column: what rows are called.
     pub(crate) fn names(&mut self) {
         let models = self.models.iter().map(SeedGroup::counted_title);

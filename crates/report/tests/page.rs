@@ -19,26 +19,25 @@ fn text(node: Node<'_, '_>) -> String {
     node.descendants().filter_map(|node| node.text().filter(|_| node.is_text())).collect()
 }
 
-/// The rows of a table by its caption, cell by cell.
-fn rows(document: &Document<'_>, caption: &str) -> Vec<Vec<String>> {
+/// A table by its caption.
+fn table<'a, 'i>(document: &'a Document<'i>, caption: &str) -> Node<'a, 'i> {
     let captioned = |table: &Node<'_, '_>| {
         table.children().any(|node| node.has_tag_name("caption") && text(node) == caption)
     };
     let mut tables = document.descendants().filter(|node| node.has_tag_name("table"));
-    let table = tables.find(captioned).unwrap_or_else(|| panic!("a table {caption}"));
-    let cells = |row: Node<'_, '_>| {
-        row.children()
-            .filter(Node::is_element)
-            .map(|cell| {
-                // A swatch draws, it does not say.
-                let spoken = cell.descendants().filter(|node| node.is_text());
-                let spoken =
-                    spoken.filter(|node| !node.ancestors().any(|node| node.has_tag_name("svg")));
-                spoken.filter_map(|node| node.text()).collect::<String>()
-            })
-            .collect()
-    };
-    table.descendants().filter(|node| node.has_tag_name("tr")).map(cells).collect()
+    tables.find(captioned).unwrap_or_else(|| panic!("a table {caption}"))
+}
+
+fn elements<'a, 'i>(node: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
+    node.children().filter(Node::is_element)
+}
+
+/// The rows of a table by its caption, cell by cell.
+fn rows(document: &Document<'_>, caption: &str) -> Vec<Vec<String>> {
+    let cells =
+        |row: Node<'_, '_>| elements(row).map(|cell| text(cell).trim().to_owned()).collect();
+    let rows = table(document, caption).descendants().filter(|node| node.has_tag_name("tr"));
+    rows.map(cells).collect()
 }
 
 #[test]
@@ -118,7 +117,10 @@ fn every_dash_has_its_reason() {
         let link = cell.descendants().find_map(|node| node.attribute("href")).unwrap();
         let note =
             document.descendants().find(|node| node.attribute("id") == link.strip_prefix('#'));
-        assert_eq!(text(note.unwrap()), format!("— : {reason}"));
+        assert_eq!(
+            text(note.unwrap()),
+            format!("—{} {reason}", text(cell).trim_start_matches('—'))
+        );
         dashes += 1;
     }
     // The likelihood of the GAN in three tables and of the calibration rows in one, at least.
@@ -143,15 +145,20 @@ fn seeds_are_one_row_and_the_best_is_marked_within_a_kind() {
     let names: Vec<&str> = scores[2..6].iter().map(|row| row[0].as_str()).collect();
     assert_eq!(
         names,
-        ["vae (3 seeds)", "gan (3 seeds)", "autoregressive (3 seeds)", "diffusion (3 seeds)"]
+        [
+            "vae (3\u{a0}seeds)",
+            "gan (3\u{a0}seeds)",
+            "autoregressive (3\u{a0}seeds)",
+            "diffusion (3\u{a0}seeds)"
+        ]
     );
     assert!(scores[3][2].contains(" ± "), "{:?}", scores[3]);
     let likelihood = scores[1].iter().position(|head| head.starts_with("bits/dim")).unwrap();
     let marked = |document: &Document<'_>, row: usize, column: usize| {
-        let tables = document.descendants().filter(|node| node.has_tag_name("tbody"));
-        let table = tables.filter(|table| table.descendants().count() > 100).nth(0).unwrap();
-        let row = table.children().filter(Node::is_element).nth(row).unwrap();
-        let cell = row.children().filter(Node::is_element).nth(column).unwrap();
+        let table = table(document, "Scores against the train split");
+        let body = elements(table).find(|node| node.has_tag_name("tbody")).unwrap();
+        let row = elements(body).nth(row).unwrap();
+        let cell = elements(row).nth(column).unwrap();
         cell.descendants().any(|node| node.attribute("class") == Some("best"))
     };
     let all = |document: &Document<'_>, column: usize| -> Vec<usize> {

@@ -1,10 +1,58 @@
 //! When a model became as good as something known.
 
-use crate::{Cell, TrainingPoint};
+use super::{
+    context::Context,
+    markup::{escaped, thousands},
+    table::{Look, render},
+};
+use crate::{
+    ModelRow, TrainingPoint,
+    plot::written,
+    table::{Better, Cell},
+};
+
+/// Seconds of training to the quality of each known defect; nothing without curves.
+pub fn table(context: &Context<'_>) -> String {
+    if context.rulers.is_empty()
+        || context.results.rows.iter().all(|row| row.curves.training.is_empty())
+    {
+        return String::new();
+    }
+    let mut table = context.models_only();
+    table.names();
+    let mut meanings = Vec::new();
+    for (name, level) in context.rulers.iter().rev() {
+        let reached = |row: &ModelRow| seconds_to(&row.curves.training, *level);
+        table.column(name, Better::Lower, reached, |_| Cell::Text(String::new()));
+        meanings.push((name.as_str(), format!("FD − floor of {name}: {}", rounded(*level))));
+    }
+    let meanings: Vec<(&str, &str)> = meanings.iter().map(|(n, m)| (*n, m.as_str())).collect();
+    let look = Look {
+        id: "levels",
+        caption: "Seconds of training to the quality of known defects",
+        groups: &[],
+        meanings: &meanings,
+        models: context.groups.len(),
+    };
+    let levels: Vec<String> = (context.rulers.iter().rev())
+        .map(|(name, level)| format!("{name} {}", rounded(*level)))
+        .collect();
+    let about = format!(
+        "When FD − floor first fell below that of test images with a defect ({}), read off the curves of {} images a point, \
+         linearly in the logarithm of time; ≤ where the first point was there already.",
+        levels.join(", "),
+        thousands(context.curve_samples()),
+    );
+    render(&table.table, &look) + &format!("<p class=\"note\">{}</p>\n", escaped(&about))
+}
+
+fn rounded(value: f64) -> String {
+    written((value * 100.0).round() / 100.0)
+}
 
 /// Seconds of training after which the excess of the Fréchet distance is at most `level` for the first time: linear in the
 /// logarithm of time between the points of the curve, a bound where its first point is that good.
-pub fn seconds_to(points: &[TrainingPoint], level: f64) -> Cell {
+fn seconds_to(points: &[TrainingPoint], level: f64) -> Cell {
     let excess = |point: &TrainingPoint| point.scores.frechet_distance_excess;
     let Some(reached) = points.iter().position(|point| excess(point) <= level) else {
         return Cell::missing(match points {

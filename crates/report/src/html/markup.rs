@@ -61,9 +61,25 @@ pub fn identifier(text: &str) -> String {
     text.chars().map(word).collect()
 }
 
+/// A count with commas: 10,000.
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let comma = |(i, digit): (usize, char)| {
+        let after = digits.len() - i;
+        if i > 0 && after.is_multiple_of(3) { vec![',', digit] } else { vec![digit] }
+    };
+    digits.chars().enumerate().flat_map(comma).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        let told = [7, 123, 1_000, 60_000, 1_234_567].map(thousands);
+        assert_eq!(told, ["7", "123", "1,000", "60,000", "1,234,567"]);
+    }
 
     #[test]
     fn nothing_gets_out_of_a_text() {

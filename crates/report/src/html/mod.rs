@@ -2,16 +2,28 @@
 //!
 //! It is XML as well, readable without its script (which enlarges figures), and the same for the same results.
 
+mod classes;
+mod context;
+mod cost;
+mod distances;
+mod features;
 mod figure;
+mod frontiers;
+mod learning;
 mod levels;
+mod likelihood;
+mod limits;
 mod markup;
-mod plots;
+mod meanings;
+mod memorization;
+mod protocol;
+mod scores;
 mod table;
-mod tables;
 
 pub(crate) use markup::escaped;
 
-use crate::{ReportError, Results, seeds::SeedGroup};
+use crate::{ReportError, Results};
+use context::Context;
 use figure::{Figures, Plotted};
 use image::RgbImage;
 use markup::{list, paragraph};
@@ -78,50 +90,6 @@ pub enum Section {
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// What every section draws from.
-#[derive(Debug)]
-struct Context<'a> {
-    results: &'a Results,
-    groups: Vec<SeedGroup<'a>>,
-    /// Names of the groups for legends.
-    titles: &'a [String],
-    /// The headline's reference split.
-    split: Option<String>,
-    /// Known defects with their excess of the Fréchet distance, rising.
-    rulers: Vec<(String, f64)>,
-}
-
-impl<'a> Context<'a> {
-    fn new(results: &'a Results, titles: &'a [String]) -> Self {
-        let split = results.headline_split();
-        let excess = |row: &crate::CalibrationRow| {
-            let scores = &row.scores.features.frechet_distance_excess;
-            let value = scores.get(split.as_ref()?)?.value()?;
-            // Test images are the floor itself, and a copy of the training set lies below it.
-            (value > 0.0).then(|| (row.name.replace('_', " "), value))
-        };
-        let mut rulers: Vec<(String, f64)> =
-            results.calibration.iter().filter_map(excess).collect();
-        rulers.sort_by(|a, b| a.1.total_cmp(&b.1));
-        Self { results, groups: results.seed_groups(), titles, split, rulers }
-    }
-
-    /// Number of points that all curves of a kind have together.
-    fn points(&self, kind: &str) -> usize {
-        let curves = self.results.rows.iter().map(|row| &row.curves);
-        let count = |curves: &crate::Curves| match kind {
-            "training" => curves.training.len(),
-            _ => curves.sampling.len(),
-        };
-        curves.map(count).sum()
-    }
-
-    /// Most images behind a point of a curve.
-    fn curve_samples(&self) -> u64 {
-        self.results.rows.iter().map(|row| row.curves.samples).max().unwrap_or(0)
-    }
-}
-
 /// The page.
 ///
 /// # Errors
@@ -167,12 +135,12 @@ impl Sections<'_, '_> {
     fn all(mut self) -> Result<Written, ReportError> {
         let context = self.context;
         let mut written: Written = vec![
-            ("What was compared", list(&self.page.notes) + &tables::models(context)),
+            ("What was compared", list(&self.page.notes) + &scores::models(context)),
             (
                 "Scores",
-                tables::scores(context)
+                scores::table(context)
                     + "<h3>What this says, and what it does not</h3>\n"
-                    + &tables::limits(context),
+                    + &limits::limits(context),
             ),
         ];
         let mut put = |title: &'static str, content: String| {
@@ -181,31 +149,32 @@ impl Sections<'_, '_> {
             }
         };
         put("Same condition, same seed", self.pictures(Section::Grids)?);
-        put("Cost", tables::cost(context));
-        put("Quality against training", self.plots("", plots::training(context))?);
-        put("Quality against sampling", self.plots("", plots::sampling(context))?);
+        put("Cost", cost::table(context));
+        put("Quality against training", self.plots("", distances::training(context))?);
+        put("Quality against sampling", self.plots("", distances::sampling(context))?);
         let frontiers = self.plots(
             "Rows of the table use no quality knob. These are the same models with one.",
-            plots::frontiers(context),
+            frontiers::plots(context),
         )?;
         put("Fidelity and diversity", frontiers + &self.lacking_knobs());
-        let classes = self.plots("", plots::classes(context).into_iter().collect())?;
-        put("Classes", classes + &tables::classes(context).unwrap_or_default());
-        let features = self.plots("", plots::features(context).into_iter().collect())?;
-        put("Other features", features + &tables::features(context).unwrap_or_default());
-        put("Likelihood", tables::likelihood(context).unwrap_or_default());
+        let classes = self.plots("", classes::plot(context).into_iter().collect())?;
+        put("Classes", classes + &classes::table(context).unwrap_or_default());
+        let features = self.plots("", features::plot(context).into_iter().collect())?;
+        put("Other features", features + &features::table(context).unwrap_or_default());
+        put("Likelihood", likelihood::table(context).unwrap_or_default());
+        let learning = learning::plots(context, &self.page.learning);
         let learning = self.plots(
             "Each model has a loss of its own: heights do not compare between models, only courses do. Lines are means of \
              neighbouring values, bands their ranges.",
-            plots::learning(context, &self.page.learning),
+            learning,
         )?;
-        put("Learning curves", learning.replace("class=\"plots\"", "class=\"plots small\""));
+        put("Learning curves", learning);
         let nearest = self.pictures(Section::NearestNeighbours)?;
-        let memorization = tables::memorization(context).unwrap_or_default();
+        let memorization = memorization::table(context).unwrap_or_default();
         put("Memorization", memorization + &nearest);
         put("Reconstructions", self.pictures(Section::Reconstructions)?);
         put("Film strips", self.pictures(Section::FilmStrips)?);
-        put("Protocol", tables::protocol(context));
+        put("Protocol", protocol::table(context));
         Ok(written)
     }
 
@@ -224,7 +193,8 @@ impl Sections<'_, '_> {
             return Ok(String::new());
         }
         let mut html = if about.is_empty() { String::new() } else { paragraph(about) };
-        html += "<div class=\"plots\">\n";
+        let columns = ["one", "two", "three", "four"].get(plots.len() - 1).unwrap_or(&"many");
+        let _ = writeln!(html, "<div class=\"plots {columns}\">");
         for plot in &plots {
             html += &self.figures.plot(plot, &self.page.command)?;
         }
@@ -237,9 +207,11 @@ impl Sections<'_, '_> {
             self.context.groups.iter().zip(self.context.titles).flat_map(|(group, title)| {
                 let lacks = group.rows[0].curves.lacks.iter();
                 lacks.map(move |(knob, reason)| {
-                    format!("— {title}, {}: {reason}", knob.replace('_', " "))
+                    let text = format!("{title}, {}: {reason}", knob.replace('_', " "));
+                    format!("<li>— {}</li>\n", escaped(&text))
                 })
             });
-        list(&lacks.collect::<Vec<_>>())
+        let items: String = lacks.collect();
+        if items.is_empty() { items } else { format!("<ul class=\"reasons\">\n{items}</ul>\n") }
     }
 }

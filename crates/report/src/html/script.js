@@ -1,4 +1,4 @@
-// Enlarges figures. Without it, the page says the same.
+// Enlarges figures, and opens what is folded away before printing. Without it, the page says the same.
 const dialog = document.getElementById("enlarged");
 const place = dialog.querySelector("div");
 
@@ -11,7 +11,7 @@ document.addEventListener("click", (event) => {
   const copy = figure.querySelector("a.enlarge");
   const shown = copy.firstElementChild;
   copy.replaceWith(shown);
-  if (shown.naturalWidth || shown.hasAttribute("width")) {
+  if (shown.hasAttribute("width")) {
     // Whole multiples keep the pixels of pictures square.
     const width = Number(shown.getAttribute("width"));
     const times = Math.max(1, Math.ceil((1.2 * link.clientWidth) / width));
@@ -25,4 +25,8 @@ document.addEventListener("click", (event) => {
 // A click beside the figure closes, as Escape does.
 dialog.addEventListener("click", (event) => {
   if (event.target === dialog) dialog.close();
+});
+
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
 });

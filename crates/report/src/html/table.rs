@@ -28,6 +28,7 @@ pub fn render(table: &Table, look: &Look<'_>) -> String {
     let best: Vec<Vec<bool>> = (0..table.columns.len()).map(|column| table.best(column)).collect();
     let decimals: Vec<usize> =
         (0..table.columns.len()).map(|column| table.decimals(column)).collect();
+    let words: Vec<bool> = (0..table.columns.len()).map(|column| is_words(table, column)).collect();
     let mut body = String::new();
     for (row, cells) in table.rows.iter().enumerate() {
         let ruled = row > 0 && table.rows[row - 1].ranked && !cells.ranked;
@@ -43,28 +44,34 @@ pub fn render(table: &Table, look: &Look<'_>) -> String {
                 let mark = if row < look.models { swatch(row) } else { String::new() };
                 let _ = write!(body, "<th scope=\"row\">{mark}{}</th>", entry.content);
             } else {
-                let _ = write!(body, "<td{}>{}</td>", entry.attributes, entry.content);
+                let class =
+                    if words[column] { " class=\"words\"" } else { entry.attributes.as_str() };
+                let _ = write!(body, "<td{class}>{}</td>", entry.content);
             }
         }
         body.push_str("</tr>\n");
     }
     let mut html = format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\n<table>\n\
-         <caption>{caption}</caption>\n<thead>\n{groups}{heads}</thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n",
+         <caption><span>{caption}</span></caption>\n<thead>\n{groups}{heads}</thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n",
         caption = escaped(look.caption),
         groups = groups(look.groups),
-        heads = heads(table, look),
+        heads = heads(table, look, &words),
     );
     if best.iter().flatten().any(|best| *best) {
         html.push_str("<p class=\"key\"><b class=\"best\">1.23</b> best of its column</p>\n");
     }
     if !notes.0.is_empty() {
-        html.push_str("<ol class=\"reasons\">\n");
+        html.push_str("<ul class=\"reasons\">\n");
         for (index, reason) in notes.0.iter().enumerate() {
             let (id, number) = (look.id, index + 1);
-            let _ = writeln!(html, "<li id=\"{id}-{number}\">— : {}</li>", escaped(reason));
+            let _ = writeln!(
+                html,
+                "<li id=\"{id}-{number}\">—<sup>{number}</sup> {}</li>",
+                escaped(reason)
+            );
         }
-        html.push_str("</ol>\n");
+        html.push_str("</ul>\n");
     }
     html
 }
@@ -81,12 +88,12 @@ fn groups(groups: &[(&str, usize)]) -> String {
     format!("<tr class=\"groups\"><td></td>{heads}</tr>\n")
 }
 
-fn heads(table: &Table, look: &Look<'_>) -> String {
+fn heads(table: &Table, look: &Look<'_>, words: &[bool]) -> String {
     let mut heads = String::from("<tr>");
-    for column in &table.columns {
+    for (column, words) in table.columns.iter().zip(words) {
         let arrow = match column.better {
-            Better::Lower => " <span title=\"lower is better\">↓</span>",
-            Better::Higher => " <span title=\"higher is better\">↑</span>",
+            Better::Lower => "\u{a0}<span title=\"lower is better\">↓</span>",
+            Better::Higher => "\u{a0}<span title=\"higher is better\">↑</span>",
             Better::None => "",
         };
         let meaning = look.meanings.iter().find(|(name, _)| *name == column.name);
@@ -94,9 +101,17 @@ fn heads(table: &Table, look: &Look<'_>) -> String {
             .map(|(_, meaning)| format!(" title=\"{}\"", escaped(meaning)))
             .unwrap_or_default();
         let name = escaped(&column.name);
-        let _ = write!(heads, "<th scope=\"col\"{title}>{name}{arrow}</th>");
+        let class = if *words { " class=\"words\"" } else { "" };
+        let _ = write!(heads, "<th scope=\"col\"{class}{title}>{name}{arrow}</th>");
     }
     heads + "</tr>\n"
+}
+
+/// Whether a column holds words, which begin at the left, and not figures.
+fn is_words(table: &Table, column: usize) -> bool {
+    let wordy = |text: &str| text.starts_with(|first: char| !first.is_ascii_digit());
+    let mut cells = table.rows.iter().map(|row| &row.cells[column]);
+    cells.any(|cell| matches!(cell, Cell::Text(text) if wordy(text)))
 }
 
 struct Entry {
@@ -106,9 +121,7 @@ struct Entry {
 
 fn entry(cell: &Cell, decimals: usize, best: bool, id: &str, notes: &mut Notes) -> Entry {
     match cell {
-        Cell::Text(text) => {
-            Entry { attributes: " class=\"text\"".to_owned(), content: escaped(text) }
-        }
+        Cell::Text(text) => Entry { attributes: String::new(), content: escaped(text) },
         Cell::Missing { reason } => {
             let number = notes.number(reason);
             Entry {
@@ -130,7 +143,7 @@ fn entry(cell: &Cell, decimals: usize, best: bool, id: &str, notes: &mut Notes) 
                 number
             };
             let spread = spread
-                .map(|spread| format!(" <small>± {spread:.decimals$}</small>"))
+                .map(|spread| format!(" <small class=\"spread\">± {spread:.decimals$}</small>"))
                 .unwrap_or_default();
             Entry { attributes: String::new(), content: format!("{number}{spread}{after}") }
         }

@@ -17,10 +17,8 @@ pub struct Axis {
 
 /// Ticks that an axis has about.
 const TICKS: f64 = 5.0;
-/// Part of its length that a linear axis goes on beyond the values.
-const AIR: f64 = 0.04;
-/// The same of a logarithmic axis, in powers of ten.
-const LOG_AIR: f64 = 0.07;
+/// Part of its length that an axis goes on beyond the values.
+const AIR: f64 = 0.05;
 /// The least that a logarithmic axis shows, in powers of ten.
 const LEAST_DECADES: f64 = 0.5;
 
@@ -31,8 +29,11 @@ impl Axis {
         let (low, high) = range(&values)?;
         let (mut low, mut high) = (low.log10(), high.log10());
         let short = (LEAST_DECADES - (high - low)).max(0.0) / 2.0;
-        low -= short + LOG_AIR;
-        high += short + LOG_AIR;
+        low -= short;
+        high += short;
+        let air = AIR * (high - low);
+        low -= air;
+        high += air;
         let decades = high - low;
         let digits: &[f64] = match decades {
             _ if decades < 1.0 => &[1.0, 2.0, 3.0, 5.0, 7.0],
@@ -82,12 +83,6 @@ impl Axis {
         axis.ticks.iter_mut().for_each(|(at, _)| *at = -*at);
         axis.ticks.reverse();
         axis
-    }
-
-    /// Lengthens the axis at its upper end by a share of its length.
-    pub fn with_room_above(mut self, share: f64) -> Self {
-        self.high += share * (self.high - self.low);
-        self
     }
 
     /// The text at a tick.
@@ -151,7 +146,7 @@ pub fn written(value: f64) -> String {
     let size = value.abs();
     match value {
         _ if size == 0.0 => "0".to_owned(),
-        _ if size >= 0.999e9 || size < 0.999e-4 => {
+        _ if !(0.999e-4..0.999e9).contains(&size) => {
             let power = (size.log10() + 1e-9).floor() as i32;
             let digit = trimmed(value / 10f64.powi(power));
             let power = superscript(power);

@@ -71,7 +71,7 @@ pub enum Item {
         /// Whether it stands upright.
         upright: bool,
     },
-    /// A short text at the upper right of a place.
+    /// A short text beside a place.
     Note {
         /// The text.
         text: String,
@@ -219,8 +219,12 @@ fn draw_item(area: &Area<'_>, item: &Item, place: &dyn Fn((f64, f64)) -> (i32, i
         }
         Item::Note { text, at } => {
             let (x, y) = place(*at);
-            let style = anchored(SMALL_TEXT - 4.0, Ink::Muted, HPos::Left, VPos::Bottom);
-            area.draw(&Text::new(text.clone(), (x + 10, y - 8), style))
+            let right =
+                f64::from(x) + CHARACTER * text.chars().count() as f64 > f64::from(WIDTH) - 30.0;
+            let (horizontal, dx) = if right { (HPos::Right, -16) } else { (HPos::Left, 16) };
+            let (vertical, dy) = if y < 40 { (VPos::Top, 12) } else { (VPos::Bottom, -12) };
+            let style = anchored(SMALL_TEXT - 4.0, Ink::Muted, horizontal, vertical);
+            area.draw(&Text::new(text.clone(), (x + dx, y + dy), style))
         }
     }
 }
