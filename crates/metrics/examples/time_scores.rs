@@ -14,7 +14,6 @@ const USAGE: &str = "usage: time_scores FILE.safetensors \
     frechet|frechet_infinity|kernel|neighbours|all";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    torch_ext::tune_allocator();
     let mut arguments = std::env::args().skip(1);
     let (path, score) = arguments.next().zip(arguments.next()).ok_or(USAGE)?;
     let tensors: HashMap<String, Tensor> = Tensor::read_safetensors(path)?.into_iter().collect();

@@ -99,7 +99,7 @@ pub(crate) fn nearest(space: Space, images: &Tensor, others: &Tensor, but_itself
                 let _ = own.diagonal(0, 0, 1).fill_(f64::INFINITY);
             }
             let rows = distances.argmin(1, false);
-            let apart = (view - others.index_select(0, &rows)).to_kind(Kind::Double);
+            let apart = view.to_kind(Kind::Double) - others.index_select(0, &rows);
             (apart.square().sum_dim_intlist(1, false, Kind::Double).sqrt(), rows)
         });
         found.reduce(|(best, best_rows), (distances, rows)| {

@@ -133,7 +133,9 @@ struct Points {
 impl Points {
     /// `features`: any float kind `[n, d]`. The centre is that of the real features: a large common offset would cost digits.
     fn new(features: &Tensor, centre: Tensor) -> Result<Self> {
-        let rows = features - &centre; // f64, as the centre is
+        let mut rows = Tensor::empty(features.size(), (Kind::Double, Device::Cpu));
+        rows.copy_(features); // without a second copy in f64
+        rows -= &centre;
         let norm = |(start, len)| {
             let squares = rows.narrow(0, start, len).square();
             squares.sum_dim_intlist(1, false, Kind::Double)
