@@ -284,9 +284,8 @@ mod tests {
     fn measure() {
         use super::super::{density::PixelNoise, render::render};
         use std::time::Instant;
-        let attributes = |scene: &Scene| {
-            Aspect::MARGINALS[..9].iter().map(|a| a.of(scene)).collect::<Vec<_>>()
-        };
+        let attributes =
+            |scene: &Scene| Aspect::MARGINALS[..9].iter().map(|a| a.of(scene)).collect::<Vec<_>>();
         for side in [16u32, 32, 64] {
             for scenes in [Scenes::All, Scenes::Simple] {
                 let recogniser = Recogniser::new(side, scenes);

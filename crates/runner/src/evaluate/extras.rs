@@ -1,7 +1,7 @@
 //! Scores beside those of whole sets of features: class by class, of class probabilities alone, and of memorization.
 
 use super::References;
-use crate::data::RunData;
+use crate::{data::RunData, log::Reporter};
 use anyhow::Result;
 use paragone_core::mix;
 use paragone_metrics::{
@@ -68,20 +68,18 @@ impl Repeats {
                 None => space.extractor.features(images),
             };
         let seed = mix(&[6]);
-        Ok(Self {
-            features: MemorizationReference::new(
-                &features("train", &data.train.images)?,
-                &features("test", &test.images)?,
-                Distances::Features,
-                seed,
-            )?,
-            pixels: MemorizationReference::new(
-                &data.train.images,
-                &test.images,
-                Distances::Pixels,
-                seed,
-            )?,
-        })
+        let mut reporter = Reporter::new("nearest images", "spaces", 0, 2);
+        let in_features = MemorizationReference::new(
+            &features("train", &data.train.images)?,
+            &features("test", &test.images)?,
+            Distances::Features,
+            seed,
+        )?;
+        reporter.set(1);
+        let pixels =
+            MemorizationReference::new(&data.train.images, &test.images, Distances::Pixels, seed)?;
+        reporter.finish();
+        Ok(Self { features: in_features, pixels })
     }
 
     /// Of `images`, u8 `[n, c, h, w]`, with their headline features.
