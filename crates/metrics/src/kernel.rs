@@ -208,10 +208,11 @@ fn mean_kernel_within(x: &Tensor) -> Tensor {
 
 /// (x·y / d + 1)³ of all pairs: f64 `[s, t]`.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
-    let mut base = x.matmul(&y.tr());
-    base /= x.size()[1] as f64;
-    base += 1.0;
-    base.square() * base
+    let one = Tensor::ones([1], (Kind::Double, Device::Cpu));
+    let base = one.addmm(&(x / x.size()[1] as f64), &y.tr());
+    let mut cube = base.square();
+    cube *= base;
+    cube
 }
 
 #[cfg(test)]
