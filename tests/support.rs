@@ -38,12 +38,15 @@ train:
   checkpoint_every: { share: 0.1 }
   log_every: 2
   sample_every: { share: 0.5 }
+  snapshots: 2
 eval:
   samples: 24
   features: random-conv
   likelihood_images: 4
   kernel_subsets: 4
   kernel_subset_size: 12
+  memorization_samples: 8
+  curves: { samples: 12, temperatures: [0.8], guidance_scales: [2.0] }
 ",
     )
     .expect("the experiment is YAML");

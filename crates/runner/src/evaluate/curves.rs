@@ -5,7 +5,6 @@
 
 use super::{
     References,
-    references::options,
     samples::{Request, Samples, Source},
 };
 use crate::{
@@ -16,8 +15,11 @@ use crate::{
     trained::Trained,
 };
 use anyhow::{Context, Error, Result};
+use paragone_core::mix;
 use paragone_data::hex;
-use paragone_metrics::{ClassifierFeatures, FeatureExtractor, Reference, ScoreOptions};
+use paragone_metrics::{
+    ClassifierFeatures, FeatureExtractor, Moments, draw_rows, frechet_distance, precision_recall,
+};
 use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,7 +31,12 @@ use tch::{Device, Tensor};
 pub struct CurveReference<'a> {
     extractor: &'a dyn FeatureExtractor,
     judge: Option<&'a ClassifierFeatures>,
-    reference: Reference,
+    /// Moments of the real features.
+    moments: Moments,
+    /// As many real features as there are samples behind a point.
+    neighbours: Tensor,
+    /// Neighbours of precision and recall.
+    k: i64,
     /// What as many test images score.
     floor: f64,
     /// Images behind each point.
@@ -53,27 +60,34 @@ impl<'a> CurveReference<'a> {
         }
         let space = &references.headline;
         let split = space.splits.first().context("a reference split")?;
-        // The kernel distance is not looked at.
-        let options = ScoreOptions { kernel_subsets: 1, ..options(eval) };
-        let reference = Reference::new(&split.features, samples as i64, &options)?;
-        let test_images = test.images.narrow(0, 0, samples as i64);
-        let floor = reference.score(&space.extractor.features(&test_images)?)?.frechet_distance;
+        let n = samples as i64;
+        let (k, real) = (eval.precision_recall_k as i64, split.features.size()[0]);
+        if real < n || n <= k {
+            return Ok(None);
+        }
+        let moments = Moments::of(&split.features)?;
+        let neighbours = split.features.index_select(0, &draw_rows(real, n, mix(&[7])));
+        let test_features = space.extractor.features(&test.images.narrow(0, 0, n))?;
+        let floor = frechet_distance(&moments, &Moments::of(&test_features)?)?;
         let judge = references.judge.as_ref();
         let hashes = [space.extractor.hash(), &split.hash, &test.hash];
         let basis = hashes.into_iter().chain(judge.map(FeatureExtractor::hash));
-        let basis = basis.map(str::to_owned).chain([serde_json::to_string(&options)?]).collect();
-        Ok(Some(Self { extractor: &*space.extractor, judge, reference, floor, samples, basis }))
+        let basis = basis.map(str::to_owned).chain([k.to_string()]).collect();
+        let extractor = &*space.extractor;
+        Ok(Some(Self { extractor, judge, moments, neighbours, k, floor, samples, basis }))
     }
 
     fn score(&self, levels: &Tensor, classes: &[i64]) -> Result<PointScores> {
-        let scores = self.reference.score(&self.extractor.features(levels)?)?;
+        let features = self.extractor.features(levels)?;
+        let distance = frechet_distance(&self.moments, &Moments::of(&features)?)?;
+        let neighbours = precision_recall(&self.neighbours, &features, self.k)?;
         let asked = Tensor::from_slice(classes);
         let accuracy = self.judge.map(|judge| judge.class_accuracy(levels, &asked));
         Ok(PointScores {
-            frechet_distance: scores.frechet_distance,
-            frechet_distance_excess: scores.frechet_distance - self.floor,
-            precision: scores.precision,
-            recall: scores.recall,
+            frechet_distance: distance,
+            frechet_distance_excess: distance - self.floor,
+            precision: neighbours.precision,
+            recall: neighbours.recall,
             conditional_accuracy: accuracy.transpose()?,
         })
     }

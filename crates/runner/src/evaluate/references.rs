@@ -159,8 +159,7 @@ impl Space {
     }
 }
 
-/// How `eval` wants scores computed.
-pub fn options(eval: &EvalConfig) -> ScoreOptions {
+fn options(eval: &EvalConfig) -> ScoreOptions {
     ScoreOptions {
         kernel_subsets: eval.kernel_subsets as i64,
         kernel_subset_size: eval.kernel_subset_size as i64,
