@@ -25,7 +25,7 @@ pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
 pub use recognise::{Match, Recogniser};
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
-pub use truth::{Beside, TOLERANCE, TOLERANCES, TrueScores, Truth, Validity};
+pub use truth::{Beside, RECOGNISABLE, TOLERANCE, TOLERANCES, TrueScores, Truth, Validity};
 
 use crate::{DataConfig, DataError, Dataset, ImageSet, Scenes, Split, dataset::Parts};
 use paragone_core::{Attribute, ImageShape, mix};

@@ -17,13 +17,18 @@ use crate::Scenes;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
-/// The headline tolerance: an image is valid if the root of the mean squared difference from a scene's picture is no more
-/// than this many levels.
+/// The tolerance of validity: an image is valid if the root of the mean squared difference from a scene's picture is no
+/// more than this many levels.
 ///
-/// Chosen between what must pass and what must not, as a test measures: normal noise of 8 levels leaves every attribute
-/// of nearly all scenes recognised, and the impossible images of [`Corruption`](super::Corruption) (a colour or a
-/// background that does not exist, an object too many) are further than this from all scenes.
+/// It lies between what must pass and what must not, as this module's measurement shows at 16 pixels. Every impossible image
+/// of [`Corruption`](super::Corruption) (a colour or a background that does not exist, an object too many) is 9.7 levels
+/// or more from all scenes. And normal noise of 12 levels, which takes an image 7.7 to 12.8 levels away, leaves the very
+/// scene recognised in each of 1,562 images.
 pub const TOLERANCE: f64 = 8.0;
+
+/// The distance, as [`TOLERANCE`], up to which an image that need not be valid still shows which scene it means: normal
+/// noise that takes images 24.7 levels away leaves all attributes of 99 % of them recognised at 16 pixels.
+pub const RECOGNISABLE: f64 = 24.0;
 
 /// Tolerances at which validity is reported; 0 asks for the very picture.
 pub const TOLERANCES: [f64; 7] = [0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 32.0];
@@ -74,7 +79,9 @@ pub struct TrueScores {
     pub total_variation: Beside,
     /// Kullback–Leibler divergence of the valid images' cells from the true ones in nats, held-out ones left out.
     pub divergence: Option<Beside>,
-    /// Total variation of each attribute among the valid images.
+    /// Share of images within [`RECOGNISABLE`] of a scene.
+    pub recognisable: f64,
+    /// Total variation of each attribute among the recognisable images.
     pub attributes: Option<BTreeMap<String, Beside>>,
 }
 
@@ -132,6 +139,11 @@ impl Truth {
             .map(|tolerance| Validity { tolerance, share: share(within(tolerance)) })
             .into();
         distances.sort_by(f64::total_cmp);
+        let recognisable: Vec<&Scene> = nearest
+            .iter()
+            .filter(|found| found.rms(self.recogniser.side()) <= tolerance.max(RECOGNISABLE))
+            .map(|found| &found.scene)
+            .collect();
         let held_out = valid.iter().filter(|scene| scene.is_held_out()).count();
         let counts = count(Aspect::Cell, &valid);
         let covered = |count: &f64, p: &f64| *count > 0.0 && *p > 0.0;
@@ -152,7 +164,8 @@ impl Truth {
                 ideal: expected(&|p| seen(n, p)) / possible,
             },
             coverage: Beside {
-                value: both().filter(|(count, p)| covered(count, p)).map(|(_, p)| p).sum(),
+                value: both().filter(|(count, p)| covered(count, p)).map(|(_, p)| p).sum::<f64>()
+                    + 0.0,
                 ideal: expected(&|p| p * seen(n, p)),
             },
             total_variation: Beside {
@@ -163,7 +176,8 @@ impl Truth {
                 value,
                 ideal: ideal_divergence((valid.len() - held_out) as u64, &self.cells),
             }),
-            attributes: self.attributes(&valid),
+            recognisable: share(recognisable.len()),
+            attributes: self.attributes(&recognisable),
         }
     }
 
@@ -182,11 +196,11 @@ impl Truth {
         (n > 0.0).then(|| Beside { value: different / n, ideal: expected.sum::<f64>() / n })
     }
 
-    fn attributes(&self, valid: &[&Scene]) -> Option<BTreeMap<String, Beside>> {
-        let n = valid.len() as u64;
+    fn attributes(&self, scenes: &[&Scene]) -> Option<BTreeMap<String, Beside>> {
+        let n = scenes.len() as u64;
         let of = |(attribute, p): &(Aspect, Vec<f64>)| {
             let beside = Beside {
-                value: total_variation(&count(*attribute, valid), n, p),
+                value: total_variation(&count(*attribute, scenes), n, p),
                 ideal: ideal_total_variation(n, p),
             };
             (attribute.name().to_owned(), beside)

@@ -309,7 +309,7 @@ fn model_rows(
 }
 
 fn bits(model: &AuditedModel, world: &World) -> Result<Option<Bits>> {
-    let Ok(likelihood) = &model.scores.likelihood else { return Ok(None) };
+    let Ok(likelihood) = &model.likelihood else { return Ok(None) };
     let Some(headline) = likelihood.first() else { return Ok(None) };
     let test = world.data.load(Split::Test)?;
     let n = headline.images.min(test.len());

@@ -88,3 +88,42 @@ pub fn audit(plan: &Plan, world: &World, out: &Path, device: Device) -> Result<O
     write_json(&out.join("audit.json"), &audit)?;
     Ok(Some(audit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paragone_data::{DataConfig, Scenes};
+
+    #[test]
+    fn an_audit_ranks_what_is_plain_and_goes_on_where_it_stopped() {
+        let config = DataConfig {
+            scenes: Scenes::Simple,
+            train_images: Some(600),
+            test_images: Some(10),
+            ..DataConfig::default()
+        };
+        let world = World::open(&config).unwrap();
+        let out = std::env::temp_dir().join(format!("paragone-audit-{}", std::process::id()));
+        let plan = |sizes: &[u64]| Plan { sizes: sizes.into(), seeds: 1, models: Vec::new() };
+        let first = audit(&plan(&[20, 60]), &world, &out, Device::Cpu).unwrap().unwrap();
+        let verdict = |audit: &Audit, score: &str, family: &str| {
+            let own = audit.verdicts.iter().find(|verdict| {
+                (verdict.score.as_str(), verdict.family.as_str()) == (score, family)
+            });
+            own.unwrap().right_from
+        };
+        assert_eq!(verdict(&first, "distance to the nearest scene", "pixel_noise"), Some(20));
+        assert!(verdict(&first, "novelty", "memorised").is_some());
+        assert_eq!(verdict(&first, "novelty", "pixel_noise"), None);
+        // 40 sets of two sizes, and each of them once only.
+        let ledger = || read_json_if_there::<Ledger>(&out.join("sets.json")).unwrap().unwrap();
+        let before = ledger().sets;
+        assert_eq!(before.len(), 80);
+        let second = audit(&plan(&[20, 40, 60]), &world, &out, Device::Cpu).unwrap().unwrap();
+        let after = ledger().sets;
+        assert_eq!((&after[..80], after.len()), (&before[..], 120));
+        assert_eq!(second.means, first.means);
+        assert!(page(&second).contains("| memorised"));
+        std::fs::remove_dir_all(out).unwrap();
+    }
+}

@@ -132,14 +132,17 @@ fn models(audit: &Audit) -> String {
     let _ = writeln!(
         page,
         "Valid at a tolerance, in levels (root of the mean squared difference); total variation of each attribute \
-         among valid images, an exact sampler's mean in brackets; bits per dimension beside those of the data:\n"
+         among recognisable images, an exact sampler's mean in brackets; bits per dimension beside those of the data:\n"
     );
     let tolerances =
         audit.models[0].truth.validity.iter().map(|v| format!("valid at {}", v.tolerance));
     let attributes: Vec<String> =
         paragone_data::shapes::Aspect::MARGINALS.iter().map(|a| a.name().to_owned()).collect();
     let bits = ["bits/dim", "data"].map(str::to_owned);
-    let heads = tolerances.chain(["held out".to_owned()]).chain(attributes.clone()).chain(bits);
+    let heads = tolerances
+        .chain(["held out", "recognisable"].map(str::to_owned))
+        .chain(attributes.clone())
+        .chain(bits);
     let heads: Vec<String> = ["model".to_owned()].into_iter().chain(heads).collect();
     let mut table = Table::new(heads.iter().map(String::as_str));
     for row in &audit.models {
@@ -159,7 +162,7 @@ fn models(audit: &Audit) -> String {
         let cells = [format!("{}, seed {}", row.name, row.seed)]
             .into_iter()
             .chain(valid)
-            .chain([number(Some(row.truth.held_out))])
+            .chain([row.truth.held_out, row.truth.recognisable].map(|share| number(Some(share))))
             .chain(attributes.iter().map(attribute))
             .chain(bits);
         table.row(cells);

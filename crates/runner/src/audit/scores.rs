@@ -3,14 +3,19 @@
 use super::{Set, World};
 use crate::{interrupt, log::Reporter};
 use anyhow::Result;
-use paragone_data::Dataset;
-use paragone_data::shapes::{TOLERANCE, TrueScores};
+use paragone_data::{
+    Dataset,
+    shapes::{TOLERANCE, TrueScores},
+};
 use paragone_metrics::{
     ClassifierFeatures, FeatureExtractor, RandomConvFeatures, Reference, ScoreOptions, Scores,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::{Device, Tensor};
+
+/// Images whose scenes are looked for between two looks at whether to stop.
+const STEP: usize = 200;
 
 /// Counts up when this program draws other sets, or computes a score otherwise.
 const VERSION: u32 = 1;
@@ -149,7 +154,14 @@ impl<'a> Scorer<'a> {
             }
         }
         let levels = Vec::<u8>::try_from(images.contiguous().view(-1))?;
-        let nearest = self.world.truth.recogniser().nearest_of(&levels);
+        let recogniser = self.world.truth.recogniser();
+        let mut nearest = Vec::new();
+        for some in levels.chunks(STEP * recogniser.levels()) {
+            nearest.extend(recogniser.nearest_of(some));
+            if interrupt::asked() {
+                return Ok(None);
+            }
+        }
         let of_size = |(&n, standard)| SetScores {
             set: set.clone(),
             images: n,

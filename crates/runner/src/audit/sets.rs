@@ -1,7 +1,7 @@
 //! The sets of images that scores are audited with.
 
 use crate::{
-    evaluate::ModelScores,
+    evaluate::LikelihoodScore,
     files::{RunDir, read_json, read_json_if_there},
     manifest::Manifest,
     trained::read_experiment,
@@ -84,8 +84,14 @@ pub struct AuditedModel {
     pub weights: String,
     /// Evaluation seeds with the files of their samples.
     pub samples: Vec<(u64, PathBuf)>,
-    /// Its scores, as its run keeps them.
-    pub scores: ModelScores,
+    /// Likelihood by every method the model offers, the headline first, or why there is none.
+    pub likelihood: Result<Vec<LikelihoodScore>, String>,
+}
+
+/// What an audit needs of a model's scores, whichever version of this program made them.
+#[derive(Debug, Deserialize)]
+struct Scored {
+    likelihood: Result<Vec<LikelihoodScore>, String>,
 }
 
 /// The models of a run that were scored, and the data they were trained on.
@@ -105,7 +111,7 @@ pub fn models_of(run: &RunDir) -> Result<(DataConfig, String, Vec<AuditedModel>)
     let mut models = Vec::new();
     for config in &experiment.models {
         let dir = run.model(&config.name);
-        let Some(scores) = read_json_if_there::<ModelScores>(&dir.scores())? else { continue };
+        let Some(scores) = read_json_if_there::<Scored>(&dir.scores())? else { continue };
         let samples: Vec<(u64, PathBuf)> = experiment
             .eval
             .seeds
@@ -122,7 +128,7 @@ pub fn models_of(run: &RunDir) -> Result<(DataConfig, String, Vec<AuditedModel>)
             name: format!("{folder}/{}", config.name),
             weights: weights.to_owned(),
             samples,
-            scores,
+            likelihood: scores.likelihood,
         });
     }
     ensure!(!models.is_empty(), "{place} has no scored model: `paragone eval {place}` scores them");
