@@ -157,7 +157,7 @@ fn score_takes_any_images() {
     score(&samples, &["--reference", "shape"]).expect(2).says(&["shape is no file", "shapes"]);
     score("none", &size).expect(2).says(&["none: there is no such file"]);
     let wrong = ["--reference", &samples, "--features", "classifier"];
-    score(&samples, &wrong).expect(2).says(&["--features is classifier", "random-conv"]);
+    score(&samples, &wrong).expect(2).says(&["--features classifier", "random-conv"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::support::{
     contents, copy_of_finished, entries, families, finished, finished_experiment, json,
     newest_checkpoint, picture, run, scratch, snapshot, weights,
 };
-use std::fs;
+use std::{fs, path::Path};
 
 #[test]
 fn a_run_leaves_its_files() {
@@ -130,7 +130,15 @@ fn running_again_trains_nothing_and_renders_again() {
     assert_eq!(before.keys().collect::<Vec<_>>(), same_files);
     for (path, (written, bytes)) in &before {
         let (written_now, bytes_now) = &after[path];
-        assert_eq!(bytes, bytes_now, "{} has changed", path.display());
+        // The page names the folders of its runs, and this run is a copy in another.
+        let folder = |text: &[u8], folder: &Path| {
+            String::from_utf8_lossy(text).replace(&folder.display().to_string(), "RUN")
+        };
+        let same = match path.ends_with("report.html") {
+            true => folder(bytes, finished()) == folder(bytes_now, &out),
+            false => bytes == bytes_now,
+        };
+        assert!(same, "{} has changed", path.display());
         let trained = path.components().any(|part| part.as_os_str() == "checkpoints");
         assert!(!trained || written == written_now, "{} was written again", path.display());
     }

@@ -76,7 +76,7 @@ impl Aspect {
     }
 
     /// Number of values, those that no scene has included.
-    pub fn len(self) -> usize {
+    pub fn num_values(self) -> usize {
         match self {
             Self::Class => NUM_CLASSES,
             Self::Shape => SHAPES,
@@ -91,7 +91,7 @@ impl Aspect {
         }
     }
 
-    /// The value that a scene of the grammar has, in `0..`[`Aspect::len`].
+    /// The value that a scene of the grammar has, in `0..`[`Aspect::num_values`].
     pub fn of(self, scene: &Scene) -> usize {
         let (main, second) = (&scene.main, &scene.second);
         match self {
@@ -128,7 +128,7 @@ impl Aspect {
 
     /// The true probability of every value.
     pub fn frequencies(self, scenes: Scenes) -> Vec<f64> {
-        let mut frequencies = vec![0.0; self.len()];
+        let mut frequencies = vec![0.0; self.num_values()];
         for group in scenes.groups() {
             let mass = group.probability * group.count as f64;
             match (self, group.scene.second) {
@@ -258,7 +258,7 @@ mod tests {
         let simple: Vec<Scene> =
             scenes().filter(|scene| Scenes::Simple.probability(scene) > 0.0).collect();
         for attribute in Aspect::MARGINALS.into_iter().chain([Aspect::Cell]) {
-            let mut want = vec![0.0; attribute.len()];
+            let mut want = vec![0.0; attribute.num_values()];
             for scene in &simple {
                 want[attribute.of(scene)] += Scenes::Simple.probability(scene);
             }
@@ -277,7 +277,7 @@ mod tests {
         let drawn: Vec<Scene> = (0..n).map(draw::scene).collect();
         for attribute in Aspect::MARGINALS.into_iter().chain([Aspect::Cell]) {
             let p = attribute.frequencies(Scenes::All);
-            let mut counts = vec![0.0; attribute.len()];
+            let mut counts = vec![0.0; attribute.num_values()];
             drawn.iter().for_each(|scene| counts[attribute.of(scene)] += 1.0);
             let (got, want) = (total_variation(&counts, n, &p), ideal_total_variation(n, &p));
             assert!(got < 2.5 * want && got > want / 8.0, "{}: {got} {want}", attribute.name());

@@ -210,7 +210,7 @@ impl Truth {
 }
 
 fn count(attribute: Aspect, scenes: &[&Scene]) -> Vec<f64> {
-    let mut counts = vec![0.0; attribute.len()];
+    let mut counts = vec![0.0; attribute.num_values()];
     scenes.iter().for_each(|scene| counts[attribute.of(scene)] += 1.0);
     counts
 }
@@ -295,6 +295,7 @@ mod tests {
     /// Prints what tolerances mean, and how fast recognition is: run by name, with `--ignored --nocapture`.
     #[test]
     #[ignore = "a measurement of some minutes"]
+    #[expect(clippy::print_stdout, reason = "what it prints is what it is for")]
     fn measure() {
         use super::super::{density::PixelNoise, render::render};
         use std::time::Instant;
