@@ -28,6 +28,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::OptionBreaksLoss, "every_option_that_validates_works"),
     (Flaw::SamplingKeySizesWeights, "sampling_keys_need_no_other_weights"),
     (Flaw::SamplingKeyScalesLoss, "sampling_keys_train_the_same_weights"),
+    (Flaw::CostsFall, "sampling_costs_rise"),
     (Flaw::NeedsGray, "gray_and_colour_work"),
     (Flaw::NeedsClasses, "classless_images_work"),
     (Flaw::NeedsNoText, "captioned_images_work"),

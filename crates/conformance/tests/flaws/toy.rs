@@ -21,6 +21,7 @@ pub enum Flaw {
     OptionBreaksLoss,
     SamplingKeySizesWeights,
     SamplingKeyScalesLoss,
+    CostsFall,
     NeedsGray,
     NeedsClasses,
     NeedsNoText,
@@ -128,6 +129,16 @@ impl Family for Toy {
 
     fn tiny() -> ToyConfig {
         ToyConfig::default()
+    }
+
+    fn sampling_costs(config: &ToyConfig) -> Vec<ToyConfig> {
+        let steps = if has(Flaw::CostsFall) { [5, 2] } else { [2, 5] };
+        let with = |steps| {
+            let mut config = config.clone();
+            config.sampler.steps = steps;
+            config
+        };
+        steps.map(with).to_vec()
     }
 
     fn validate(config: &ToyConfig, data: &DataSpec) -> Result<()> {
