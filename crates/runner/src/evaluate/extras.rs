@@ -49,7 +49,7 @@ pub struct Repeats {
     pixels: MemorizationReference,
 }
 
-/// What [`Repeats`] says.
+/// What the nearest training images say of samples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Repetition {
     /// By distances in the headline's features.

@@ -41,7 +41,7 @@ pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
 /// What all scores of a run depend on besides its models: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Basis {
-    /// [`SCORES_VERSION`] at the time.
+    /// `SCORES_VERSION` at the time.
     pub version: u32,
     /// The experiment's `eval` section.
     pub eval: serde_json::Value,
