@@ -32,12 +32,15 @@ impl PixelNoise {
     /// The least standard deviation, in levels: with less, most images would come out as they went in.
     pub const LEAST: f64 = 0.5;
 
+    /// The greatest standard deviation: with more, scenes drown.
+    pub const MOST: f64 = 64.0;
+
     /// Noise with a standard deviation of `sigma` levels before rounding.
     ///
     /// # Panics
-    /// If `sigma` is below [`PixelNoise::LEAST`] or not finite.
+    /// If `sigma` is not between [`PixelNoise::LEAST`] and [`PixelNoise::MOST`].
     pub fn new(sigma: f64) -> Self {
-        assert!(sigma >= Self::LEAST && sigma.is_finite(), "pixel noise of {sigma} levels");
+        assert!((Self::LEAST..=Self::MOST).contains(&sigma), "pixel noise of {sigma} levels");
         let rounded: Vec<f64> =
             (0..=512).map(|apart| log_rounded(f64::from(apart), sigma)).collect();
         // ln of the probability to be `apart` levels or more away on one side.

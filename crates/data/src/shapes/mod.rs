@@ -41,6 +41,7 @@ const TEST_IMAGES: u64 = 10_000;
 pub struct Shapes {
     side: u32,
     scenes: Scenes,
+    noise: Option<PixelNoise>,
     parts: Parts,
     class_names: Vec<String>,
 }
@@ -56,7 +57,14 @@ impl Shapes {
             return Err(DataError::invalid("size", side, "must be 16, 32 or 64 for shapes"));
         }
         let parts = Parts::new(config);
-        Ok(Self { side: side as u32, scenes: config.scenes, parts, class_names: class_names() })
+        let noise = (config.pixel_noise > 0.0).then(|| PixelNoise::new(config.pixel_noise));
+        let (side, scenes) = (side as u32, config.scenes);
+        Ok(Self { side, scenes, noise, parts, class_names: class_names() })
+    }
+
+    /// The noise on every pixel, if there is some.
+    pub fn noise(&self) -> Option<&PixelNoise> {
+        self.noise.as_ref()
     }
 
     /// The scenes of a split, in the order of its images.
@@ -110,7 +118,12 @@ impl Dataset for Shapes {
         let seeds = self.seeds(split)?;
         let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
         let rows = pixels.par_chunks_mut(self.shape().numel() as usize);
-        rows.zip(&scenes).for_each(|(row, scene)| render(scene, self.side, row));
+        rows.zip(&scenes).zip(&seeds).for_each(|((row, scene), seed)| {
+            render(scene, self.side, row);
+            if let Some(noise) = &self.noise {
+                noise.apply(mix(&[*seed, 2]), row);
+            }
+        });
         let classes = scenes.iter().map(|scene| scene.class() as i64).collect();
         let captions =
             scenes.par_iter().zip(&seeds).map(|(scene, seed)| caption(scene, mix(&[*seed, 1])));
@@ -182,6 +195,21 @@ mod tests {
         assert!(scenes.iter().all(|s| !s.is_held_out()));
         let classes: HashSet<usize> = scenes.iter().map(Scene::class).collect();
         assert_eq!(classes.len(), NUM_CLASSES);
+    }
+
+    #[test]
+    fn noise_is_of_its_size_and_leaves_scenes_and_captions() {
+        let (clean, noisy) = (shapes(small()), shapes(DataConfig { pixel_noise: 3.0, ..small() }));
+        assert_eq!(clean.scenes(Split::Test).unwrap(), noisy.scenes(Split::Test).unwrap());
+        let (clean, noisy) = (clean.load(Split::Test).unwrap(), noisy.load(Split::Test).unwrap());
+        assert_eq!(clean.captions, noisy.captions);
+        // On gray nothing is clamped: the first pixel of a row is background.
+        let corner =
+            |set: &ImageSet| set.images.select(3, 0).select(2, 0).to_kind(tch::Kind::Float);
+        let (clean, noisy) = (corner(&clean), corner(&noisy));
+        let apart = (noisy - &clean).masked_select(&clean.eq(128));
+        let sigma = apart.std(true).double_value(&[]);
+        assert!(apart.numel() > 100 && (sigma - 3.0).abs() < 0.6, "{sigma} of {}", apart.numel());
     }
 
     #[test]
