@@ -76,7 +76,7 @@ impl Attribute {
     }
 
     /// Number of values, those that no scene has included.
-    pub fn len(self) -> usize {
+    pub fn num_values(self) -> usize {
         match self {
             Self::Class => NUM_CLASSES,
             Self::Shape => SHAPES,
@@ -91,7 +91,7 @@ impl Attribute {
         }
     }
 
-    /// The value that a scene of the grammar has, in `0..`[`Attribute::len`].
+    /// The value that a scene of the grammar has, in `0..`[`Attribute::num_values`].
     pub fn of(self, scene: &Scene) -> usize {
         let (main, second) = (&scene.main, &scene.second);
         match self {
@@ -128,7 +128,7 @@ impl Attribute {
 
     /// The true probability of every value.
     pub fn frequencies(self, scenes: Scenes) -> Vec<f64> {
-        let mut frequencies = vec![0.0; self.len()];
+        let mut frequencies = vec![0.0; self.num_values()];
         for group in scenes.groups() {
             let mass = group.probability * group.count as f64;
             match (self, group.scene.second) {
@@ -250,16 +250,14 @@ pub fn ideal_divergence(n: u64, p: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shapes::{draw, scenes};
+    use crate::shapes::{draw, world::simple_pictures};
 
     /// Of one class of shapes, against a sum over its scenes; of all attributes, that they sum to one.
     #[test]
     fn frequencies_are_sums_over_scenes() {
-        let simple: Vec<Scene> =
-            scenes().filter(|scene| Scenes::Simple.probability(scene) > 0.0).collect();
         for attribute in Attribute::MARGINALS.into_iter().chain([Attribute::Cell]) {
-            let mut want = vec![0.0; attribute.len()];
-            for scene in &simple {
+            let mut want = vec![0.0; attribute.num_values()];
+            for (scene, _) in simple_pictures() {
                 want[attribute.of(scene)] += Scenes::Simple.probability(scene);
             }
             let got = attribute.frequencies(Scenes::Simple);
@@ -277,7 +275,7 @@ mod tests {
         let drawn: Vec<Scene> = (0..n).map(draw::scene).collect();
         for attribute in Attribute::MARGINALS.into_iter().chain([Attribute::Cell]) {
             let p = attribute.frequencies(Scenes::All);
-            let mut counts = vec![0.0; attribute.len()];
+            let mut counts = vec![0.0; attribute.num_values()];
             drawn.iter().for_each(|scene| counts[attribute.of(scene)] += 1.0);
             let (got, want) = (total_variation(&counts, n, &p), ideal_total_variation(n, &p));
             assert!(got < 2.5 * want && got > want / 8.0, "{}: {got} {want}", attribute.name());
