@@ -1,4 +1,4 @@
-use crate::DataError;
+use crate::{DataError, shapes::PixelNoise};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -38,6 +38,9 @@ pub struct DataConfig {
     pub size: Option<i64>,
     /// Which scenes `shapes` draws: `all`, or `simple` ones of one large object.
     pub scenes: Scenes,
+    /// Standard deviation, in levels, of the normal noise on every pixel of `shapes`: 0 for none, else 0.5 to 64. With it
+    /// the true entropy of the images is known, and is that of the noise for the greatest part.
+    pub pixel_noise: f64,
     /// Train images; the first ones where the dataset has more. Default: all, and 60,000 for `shapes`.
     pub train_images: Option<u64>,
     /// Test images; the first ones where the dataset has more. Default: all, and 10,000 for `shapes`.
@@ -59,6 +62,7 @@ impl Default for DataConfig {
             condition: Condition::Class,
             size: None,
             scenes: Scenes::All,
+            pixel_noise: 0.0,
             train_images: None,
             test_images: None,
             path: None,
@@ -81,6 +85,15 @@ impl DataConfig {
         }
         if self.scenes != Scenes::All && self.dataset != "shapes" {
             return Err(DataError::invalid("scenes", "simple", "is for shapes only"));
+        }
+        if self.pixel_noise != 0.0 {
+            let invalid = |rule: &str| DataError::invalid("pixel_noise", self.pixel_noise, rule);
+            if !(PixelNoise::LEAST..=PixelNoise::MOST).contains(&self.pixel_noise) {
+                return Err(invalid("must be 0 or between 0.5 and 64 levels"));
+            }
+            if self.dataset != "shapes" {
+                return Err(invalid("is for shapes only"));
+            }
         }
         if self.condition == Condition::Text {
             return Err(DataError::invalid(
@@ -115,6 +128,12 @@ mod tests {
             ("condition", DataConfig { condition: Condition::Text, ..base.clone() }),
             ("train_images", DataConfig { train_images: Some(0), ..base.clone() }),
             ("size", DataConfig { size: Some(0), ..base.clone() }),
+            ("pixel_noise", DataConfig { pixel_noise: 0.1, ..base.clone() }),
+            ("pixel_noise", DataConfig { pixel_noise: f64::NAN, ..base.clone() }),
+            (
+                "pixel_noise",
+                DataConfig { pixel_noise: 2.0, dataset: "mnist".to_owned(), ..base.clone() },
+            ),
             (
                 "scenes",
                 DataConfig { scenes: Scenes::Simple, dataset: "mnist".to_owned(), ..base.clone() },

@@ -250,16 +250,14 @@ pub fn ideal_divergence(n: u64, p: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shapes::{draw, scenes};
+    use crate::shapes::{draw, world::simple_pictures};
 
     /// Of one class of shapes, against a sum over its scenes; of all attributes, that they sum to one.
     #[test]
     fn frequencies_are_sums_over_scenes() {
-        let simple: Vec<Scene> =
-            scenes().filter(|scene| Scenes::Simple.probability(scene) > 0.0).collect();
         for attribute in Aspect::MARGINALS.into_iter().chain([Aspect::Cell]) {
             let mut want = vec![0.0; attribute.num_values()];
-            for scene in &simple {
+            for (scene, _) in simple_pictures() {
                 want[attribute.of(scene)] += Scenes::Simple.probability(scene);
             }
             let got = attribute.frequencies(Scenes::Simple);

@@ -48,6 +48,7 @@ const LESSONS: u64 = 3;
 pub struct Shapes {
     side: u32,
     scenes: Scenes,
+    noise: Option<PixelNoise>,
     parts: Parts,
     class_names: Vec<String>,
 }
@@ -63,7 +64,14 @@ impl Shapes {
             return Err(DataError::invalid("size", side, "must be 16, 32 or 64 for shapes"));
         }
         let parts = Parts::new(config);
-        Ok(Self { side: side as u32, scenes: config.scenes, parts, class_names: class_names() })
+        let noise = (config.pixel_noise > 0.0).then(|| PixelNoise::new(config.pixel_noise));
+        let (side, scenes) = (side as u32, config.scenes);
+        Ok(Self { side, scenes, noise, parts, class_names: class_names() })
+    }
+
+    /// The noise on every pixel, if there is some.
+    pub fn noise(&self) -> Option<&PixelNoise> {
+        self.noise.as_ref()
     }
 
     /// The scenes of a split, in the order of its images.
@@ -103,11 +111,21 @@ impl Shapes {
         rows.map(|row| mix(&[VERSION, LESSONS, row])).collect()
     }
 
-    /// Pictures, classes and attributes of scenes.
-    fn picture(&self, scenes: &[Scene], captions: Option<Vec<String>>) -> ImageSet {
+    /// Pictures, classes and attributes of scenes; each scene's seed draws its noise.
+    fn picture(
+        &self,
+        scenes: &[Scene],
+        seeds: &[u64],
+        captions: Option<Vec<String>>,
+    ) -> ImageSet {
         let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
         let rows = pixels.par_chunks_mut(self.shape().numel() as usize);
-        rows.zip(scenes).for_each(|(row, scene)| render(scene, self.side, row));
+        rows.zip(scenes).zip(seeds).for_each(|((row, scene), seed)| {
+            render(scene, self.side, row);
+            if let Some(noise) = &self.noise {
+                noise.apply(mix(&[*seed, 2]), row);
+            }
+        });
         let classes = scenes.iter().map(|scene| scene.class() as i64).collect();
         let values: Vec<i64> = scenes.iter().flat_map(Scene::attributes).collect();
         let values = Tensor::from_slice(&values).reshape([scenes.len() as i64, -1]);
@@ -134,7 +152,7 @@ impl Dataset for Shapes {
         let seeds = self.seeds(split)?;
         let captions =
             scenes.par_iter().zip(&seeds).map(|(scene, seed)| caption(scene, mix(&[*seed, 1])));
-        Ok(self.picture(&scenes, Some(captions.collect())))
+        Ok(self.picture(&scenes, &seeds, Some(captions.collect())))
     }
 
     fn attributes(&self) -> Vec<Attribute> {
@@ -142,9 +160,9 @@ impl Dataset for Shapes {
     }
 
     fn lesson(&self, number: u64) -> Option<ImageSet> {
-        let scenes: Vec<Scene> =
-            Self::lesson_seeds(number).into_par_iter().map(any_scene).collect();
-        Some(self.picture(&scenes, None))
+        let seeds = Self::lesson_seeds(number);
+        let scenes: Vec<Scene> = seeds.par_iter().map(|seed| any_scene(*seed)).collect();
+        Some(self.picture(&scenes, &seeds, None))
     }
 }
 
@@ -240,6 +258,21 @@ mod tests {
         assert!((share(|scene| scene.second.is_some()) - 0.5).abs() < 0.015);
         assert!((0.1..0.2).contains(&share(Scene::is_held_out)));
         assert!(share(|scene| scene.is_held_out() && scene.second.is_none()) > 0.02);
+    }
+
+    #[test]
+    fn noise_is_of_its_size_and_leaves_scenes_and_captions() {
+        let (clean, noisy) = (shapes(small()), shapes(DataConfig { pixel_noise: 3.0, ..small() }));
+        assert_eq!(clean.scenes(Split::Test).unwrap(), noisy.scenes(Split::Test).unwrap());
+        let (clean, noisy) = (clean.load(Split::Test).unwrap(), noisy.load(Split::Test).unwrap());
+        assert_eq!(clean.captions, noisy.captions);
+        // On gray nothing is clamped: the first pixel of a row is background.
+        let corner =
+            |set: &ImageSet| set.images.select(3, 0).select(2, 0).to_kind(tch::Kind::Float);
+        let (clean, noisy) = (corner(&clean), corner(&noisy));
+        let apart = (noisy - &clean).masked_select(&clean.eq(128));
+        let sigma = apart.std(true).double_value(&[]);
+        assert!(apart.numel() > 100 && (sigma - 3.0).abs() < 0.6, "{sigma} of {}", apart.numel());
     }
 
     #[test]

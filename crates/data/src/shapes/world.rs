@@ -117,10 +117,50 @@ fn simple_share() -> &'static [f64; NUM_CLASSES] {
     })
 }
 
+/// Every simple scene, held out or not, with its picture at 16 pixels.
+#[cfg(test)]
+pub(super) fn simple_pictures() -> &'static [(Scene, Vec<u8>)] {
+    use rayon::prelude::*;
+    static PICTURES: OnceLock<Vec<(Scene, Vec<u8>)>> = OnceLock::new();
+    PICTURES.get_or_init(|| {
+        let places: Vec<(u8, u8, u8)> = Size::Large
+            .radii()
+            .into_iter()
+            .flat_map(|radius| {
+                let line = move || layout::positions(radius);
+                line().flat_map(move |y| line().map(move |x| (radius, x, y)))
+            })
+            .collect();
+        let looks = kinds().flat_map(|kind| Background::ALL.iter().map(move |&b| (kind, b)));
+        let looks: Vec<_> = looks.collect();
+        let of_look = |&((shape, colour), background): &((_, _), Background)| {
+            let picture = |&(radius, x, y): &(u8, u8, u8)| {
+                let main = object(shape, colour, radius, (x, y));
+                let scene = Scene { background, main, second: None };
+                let mut picture = vec![0; 768];
+                super::render(&scene, 16, &mut picture);
+                (scene, picture)
+            };
+            places.iter().map(picture).collect::<Vec<_>>()
+        };
+        looks.par_iter().flat_map_iter(of_look).collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashMap;
+
+    #[test]
+    fn simple_scenes_are_all_there_and_no_two_look_the_same() {
+        let sum: f64 =
+            simple_pictures().iter().map(|(scene, _)| Scenes::Simple.probability(scene)).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        let different: std::collections::HashSet<&Vec<u8>> =
+            simple_pictures().iter().map(|(_, picture)| picture).collect();
+        assert_eq!(different.len(), 40 * 3 * (21 * 21 + 19 * 19 + 17 * 17));
+    }
 
     #[test]
     fn groups_hold_all_the_probability() {

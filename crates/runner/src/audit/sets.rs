@@ -40,6 +40,11 @@ impl World {
     /// A configuration that is not valid.
     pub fn open(config: &DataConfig) -> Result<Self> {
         config.validate()?;
+        ensure!(
+            config.pixel_noise == 0.0,
+            "data.pixel_noise is {}, but the sets of an audit are drawn without noise",
+            config.pixel_noise
+        );
         let data = Shapes::new(config)?;
         let train_scenes = data.scenes(Split::Train)?;
         let train = data.load(Split::Train)?;
