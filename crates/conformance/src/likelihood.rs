@@ -155,10 +155,6 @@ fn probabilities_sum_to_one_at_most(subject: &Subject) -> Result<()> {
             let variance = draws.var_dim(0, true, false) / DRAWS as f64;
             let bias = (&p * &variance).sum(Kind::Double).double_value(&[]) / 2.0;
             let error = (p.square() * variance).sum(Kind::Double).double_value(&[]).sqrt();
-            eprintln!(
-                "SUM {} {shape:?} {} {class} {total} bias {bias} error {error}",
-                subject.entry.name, method.name
-            );
             ensure!(
                 total < 1.001 + bias + 4.0 * error,
                 "{}: all images of class {class} sum to {total}",
