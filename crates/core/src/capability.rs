@@ -36,7 +36,8 @@ pub struct LikelihoodMethod {
     pub kind: LikelihoodKind,
     /// Random draws an image (latents, noise levels, probes) that the figure is an average over; 0: nothing is random.
     pub draws: u64,
-    /// Network passes an image: a dear method is run on fewer images. A pass with its gradient counts as three.
+    /// Network passes an image: a dear method is run on fewer images. One with its gradient with
+    /// respect to the image counts as two.
     pub passes: u64,
 }
 

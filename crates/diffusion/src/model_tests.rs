@@ -1,12 +1,13 @@
 //! The whole family on small networks.
 
 use crate::{
-    Diffusion, DiffusionConfig, Objective, SamplerConfig, SamplerName, ScheduleConfig, UNetConfig,
+    Diffusion, DiffusionConfig, Objective, OdeLikelihoodConfig, SamplerConfig, SamplerName,
+    ScheduleConfig, UNetConfig,
     test_support::{lock, spec},
 };
 use paragone_core::{
-    Batch, Conditions, DataSpec, Error, Family, Generator, Known, Noise, Progress, SampleRequest,
-    StepContext, from_levels,
+    Batch, Conditions, DataSpec, Error, Family, Generator, Known, LikelihoodKind, Noise, OnStep,
+    Progress, SampleRequest, StepContext, from_levels,
 };
 use std::ops::ControlFlow;
 use tch::{
@@ -113,6 +114,18 @@ fn invalid_values_are_errors_naming_the_key() {
             ..default()
         }),
         "schedule.beta_end is 1, but must be between 0 and 1"
+    );
+    let faint = ScheduleConfig { beta_start: 1e-9, beta_end: 1e-9, ..ScheduleConfig::default() };
+    assert_eq!(
+        message(DiffusionConfig { objective: Objective::Eps, schedule: faint, ..default() }),
+        "schedule is one with σ_T = 1.0e-3, but must end above σ = 2.3e-3, unless ode_likelihood.steps is 0"
+    );
+    assert_eq!(
+        message(DiffusionConfig {
+            ode_likelihood: OdeLikelihoodConfig { draws: 0, ..OdeLikelihoodConfig::default() },
+            ..default()
+        }),
+        "ode_likelihood.draws is 0, but must be at least 1"
     );
     let sampler = SamplerConfig { sigma_min: Some(50.0), ..SamplerConfig::default() };
     assert_eq!(
@@ -314,6 +327,80 @@ fn the_bound_is_finite_repeatable_and_counts_its_passes() {
         let mut stop = |_: Progress| ControlFlow::Break(());
         assert!(matches!(likelihood.nats(method, &batch, &noise, &mut stop), Err(Error::Stopped)));
     }
+}
+
+/// Over all images of one pixel, of a network that was trained on some of them.
+#[test]
+fn bounds_and_flow_sum_to_one_at_most() {
+    let _lock = lock();
+    let data = spec(1, 1, 1);
+    let network =
+        UNetConfig { patch: 1, widths: vec![16], num_blocks: 1, num_heads: 0, embedding_dim: 16 };
+    let of_levels = |levels: &[i64], class: i64| Batch {
+        images: from_levels(&Tensor::from_slice(levels)).view([-1, 1, 1, 1]),
+        conditions: Conditions::of_classes(&vec![class; levels.len()], &data, Device::Cpu),
+    };
+    let config = DiffusionConfig {
+        bound_draws: 40,
+        ode_likelihood: OdeLikelihoodConfig { steps: 20, draws: 1 },
+        network,
+        ..Diffusion::tiny()
+    };
+    let (vars, model) = build(&config, &data, false);
+    let mut optimizer = nn::AdamW::default().build(&vars, 5e-3).unwrap();
+    let levels: Vec<i64> = (0..64).flat_map(|i| [60 + i % 20, 150 + i]).collect();
+    let batch = of_levels(&levels, 1);
+    for _ in 0..150 {
+        let loss = model.loss(&model.phases()[0], &batch, &STEP).unwrap();
+        optimizer.backward_step(&loss.total);
+    }
+    let all = of_levels(&(0..256).collect::<Vec<_>>(), 1);
+    let noise = Noise::new((0..256).collect(), Device::Cpu);
+    let likelihood = model.likelihood().unwrap();
+    // The bound of 50 steps alone loses most of it.
+    for (method, least) in likelihood.methods().iter().zip([0.8, 0.05, 0.5]) {
+        let nats = |i| likelihood.nats(method, &all, &noise.fork(i), &mut watch).unwrap();
+        let nats = Tensor::stack(&(0..6).map(nats).collect::<Vec<_>>(), 0); // [6, 256]
+        let p = (-nats.mean_dim(0, false, Kind::Double)).exp();
+        // Exponentiated, an uncertain mean is too high by half its variance.
+        let bias = &p * nats.var_dim(0, true, false) / 12.0;
+        let sum = (p - bias).sum(Kind::Double).double_value(&[]);
+        assert!((least..1.01).contains(&sum), "{}: {sum}", method.name);
+    }
+}
+
+#[test]
+fn the_flow_s_likelihood_is_an_estimate_that_can_be_turned_off() {
+    let _lock = lock();
+    let with = |steps, draws| {
+        let ode_likelihood = OdeLikelihoodConfig { steps, draws };
+        build(&DiffusionConfig { ode_likelihood, ..Diffusion::tiny() }, &data(), true)
+    };
+    let (_vars, model) = with(3, 2);
+    let likelihood = model.likelihood().unwrap();
+    let method = likelihood.methods().swap_remove(2);
+    assert_eq!(method.name, "probability-flow-rk4-3-steps-2-probes");
+    assert_eq!((method.kind, method.draws, method.passes), (LikelihoodKind::Estimate, 2, 48));
+    let (batch, noise) = (batch(3), Noise::new(vec![1, 2, 3], Device::Cpu));
+    let mut calls = 0;
+    // As scores are taken: without gradients.
+    let measure = |batch: &Batch, noise: &Noise, on_step: &mut dyn OnStep| {
+        tch::no_grad(|| likelihood.nats(&method, batch, noise, on_step))
+    };
+    let nats = measure(&batch, &noise, &mut |progress: Progress| {
+        calls += 1;
+        assert_eq!((progress.call, progress.calls), (calls, 24));
+        assert!(!(progress.images)().requires_grad());
+        ControlFlow::Continue(())
+    });
+    let nats = nats.unwrap();
+    assert_eq!((nats.size(), nats.kind(), calls), (vec![3], Kind::Double, 24));
+    assert!(!nats.requires_grad());
+    let one = measure(&batch.narrow(1, 1), &noise.narrow(1, 1), &mut watch).unwrap();
+    assert!(one.allclose(&nats.narrow(0, 1, 1), 1e-4, 1e-4, false));
+    let other = measure(&batch, &noise.fork(9), &mut watch).unwrap();
+    assert!(!other.allclose(&nats, 1e-6, 0.0, false), "nothing is drawn");
+    assert_eq!(with(0, 1).1.likelihood().unwrap().methods().len(), 2);
 }
 
 #[test]

@@ -17,6 +17,9 @@
 //!   of x. In y Gaussian data stands still, so that steps can be long: with c_skip = σ_d² / s², dy/dλ = (c_skip x − D) / s, and
 //!   the integral becomes d ln(s_max / s_min) + ∫ tr(c_skip I − ∂D/∂x) dλ.
 //!
+//! D is the sampler's denoiser, clamped if that is: a flow of its own, with a density of its own. Where many pixels lie at the end
+//! of the range, as half of Fashion-MNIST's do, clamping is worth 0.45 bits per dimension.
+//!
 //! A bound, then, up to errors of solver and trace that go either way: an estimate.
 
 use crate::{bound::per_image, samplers::Denoise};

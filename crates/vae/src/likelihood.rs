@@ -82,9 +82,10 @@ mod tests {
         Vae, VaeConfig,
         fixtures::{build, data, flat, scalar, seeded, train, twins},
     };
-    use paragone_core::{Conditions, Family, Generator, StepContext, bits_per_dim};
+    use paragone_core::{Conditions, Family, Generator, StepContext, bits_per_dim, from_levels};
+    use paragone_nn::pixel::PixelLikelihood;
     use std::ops::ControlFlow;
-    use tch::{Device, Kind};
+    use tch::{Device, Kind, nn::VarStore};
 
     fn go(_: Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -129,12 +130,8 @@ mod tests {
         x.mean(Kind::Double).double_value(&[])
     }
 
-    #[test]
-    fn bounds_tighten_towards_the_integral() {
-        let _turn = seeded();
-        let data = data(1, 4, 4);
-        let (vars, model) = build(&flat(1), &data);
-        // Far from where training begins, so that latent and posterior matter.
+    /// Moves weights far from where training begins, so that latent and posterior matter.
+    fn wake(vars: &VarStore) {
         no_grad(|| {
             for (name, mut parameter) in vars.variables() {
                 if name.contains("posterior.expand") || name.ends_with("embed.weight") {
@@ -142,6 +139,14 @@ mod tests {
                 }
             }
         });
+    }
+
+    #[test]
+    fn bounds_tighten_towards_the_integral() {
+        let _turn = seeded();
+        let data = data(1, 4, 4);
+        let (vars, model) = build(&flat(1), &data);
+        wake(&vars);
         let batch = twins(6, &data);
         let exact = integral(&model, &batch);
         let bounds =
@@ -190,6 +195,52 @@ mod tests {
             offer.nats(&unknown, &batch, &noise, &mut go),
             Err(Error::Unsupported(_))
         ));
+    }
+
+    /// Prior, posterior and pixels that know nothing: whatever the latents, all levels are equally likely.
+    #[test]
+    fn knowing_nothing_costs_eight_bits() {
+        let _turn = seeded();
+        for channels in [1, 3] {
+            let data = data(channels, 8, 8);
+            let config = VaeConfig { likelihood: PixelLikelihood::Softmax256, ..Vae::tiny() };
+            let (vars, model) = build(&config, &data);
+            no_grad(|| vars.variables().into_values().for_each(|mut value| drop(value.zero_())));
+            let batch = twins(3, &data);
+            for draws in [1, 16] {
+                let bits = bits_per_dim(mean(&average(&model, draws, &batch, 2)), 64 * channels);
+                assert!((bits - 8.0).abs() < 1e-6, "{bits} by {draws} draws");
+            }
+        }
+    }
+
+    /// Over all images of one pixel a bound gives less than one in all, and more draws lose less.
+    #[test]
+    fn bounds_sum_to_one_at_most() {
+        let _turn = seeded();
+        let data = data(1, 1, 1);
+        let config = VaeConfig {
+            widths: vec![16],
+            latents: Some(vec![vec![2], vec![1]]),
+            free_bits: 0.0,
+            ..Vae::tiny()
+        };
+        let (vars, model) = build(&config, &data);
+        let of_levels = |levels: &[i64], class: i64| Batch {
+            images: from_levels(&Tensor::from_slice(levels)).view([-1, 1, 1, 1]),
+            conditions: Conditions::of_classes(&vec![class; levels.len()], &data, Device::Cpu),
+        };
+        wake(&vars);
+        for class in [1, data.null_class()] {
+            let all = of_levels(&(0..256).collect::<Vec<_>>(), class);
+            let sum = |draws| {
+                let nats = average(&model, draws, &all, 128 / draws as i64);
+                (-nats).exp().sum(Kind::Double).double_value(&[])
+            };
+            let sums = [1, 8, 64].map(sum);
+            assert!(sums[0] < 0.99 && sums[0] < sums[1] && sums[1] < sums[2] + 1e-3, "{sums:?}");
+            assert!((0.85..1.003).contains(&sums[2]), "{sums:?}");
+        }
     }
 
     /// Whatever training pays for: free bits, β and warm-up are absent from the `elbo` of both loss and likelihood.

@@ -110,6 +110,26 @@ fn likelihood_sums_to_one() {
     }
 }
 
+/// Where all logits are equal, so are all levels.
+#[test]
+fn knowing_nothing_costs_eight_bits() {
+    let _lock = seeded(8);
+    let config =
+        AutoregressiveConfig { likelihood: PixelLikelihood::Softmax256, ..Autoregressive::tiny() };
+    for channels in [1, 3] {
+        let data = spec(channels, 4, 3);
+        let (vars, model) = model(&config, &data, Kind::Float);
+        tch::no_grad(|| sorted(&vars).into_iter().for_each(|(_, mut var)| drop(var.zero_())));
+        let batch = Batch { images: random_images(&data, 3), conditions: conditions(&data, 3) };
+        let noise = Noise::new(vec![0; 3], CPU);
+        let nats = model.nats(&model.methods()[0], &batch, &noise, &mut go_on).unwrap();
+        for nats in Vec::<f64>::try_from(nats).unwrap() {
+            let bits = paragone_core::bits_per_dim(nats, data.shape.numel());
+            assert!((bits - 8.0).abs() < 1e-6, "{bits}");
+        }
+    }
+}
+
 /// A network of one channel and one layer, worked out by hand on an image of two pixels in a column.
 #[test]
 fn one_layer_is_its_formula() {
