@@ -24,7 +24,7 @@ pub use png::save_png;
 pub use results::{
     BitsPerDim, BySplit, CalibrationRow, ClassScore, Curves, FeatureScores, FrontierPoint,
     Memorization, ModelRow, PointScores, Results, Sampling, SamplingPoint, Score, Scores, Training,
-    TrainingPoint,
+    TrainingPoint, Truth,
 };
 pub use seeds::SeedGroup;
 pub use table::{Better, Cell, Column, Table, TableRow};

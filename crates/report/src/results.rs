@@ -43,6 +43,8 @@ pub struct ModelRow {
     pub per_class: Vec<ClassScore>,
     /// Likelihood by further methods than that of `scores`.
     pub further_bits_per_dim: Vec<BitsPerDim>,
+    /// What the known distribution of the data says; `None` where it is not known.
+    pub truth: Option<Truth>,
     /// Whether it repeats training images, if that was looked into.
     pub memorization: Option<Memorization>,
     /// Scores of fewer images along its training and under other settings of its sampler.
@@ -146,6 +148,30 @@ pub struct Memorization {
     pub near_copies: Score,
     /// Bits per dimension of test images minus those of training images; 0 for a model that learned nothing by heart.
     pub bits_per_dim_gap: Score,
+}
+
+/// What a known distribution of scenes says of images: counted, in nobody's features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Truth {
+    /// Root of the mean squared difference, in levels of 255, that a valid image may have from the picture of a scene.
+    pub tolerance: f64,
+    /// Share of images that show a possible scene: validity.
+    pub valid: Score,
+    /// Median over images of that difference from the nearest scene.
+    pub distance: Score,
+    /// Share of images whose scene is possible but has probability 0: a combination of attributes held out of training.
+    pub held_out: Score,
+    /// Share of valid images whose scene is none of the training set.
+    pub novelty: Score,
+    /// Different scenes among valid images, as a share of these.
+    pub distinct: Score,
+    /// Probability of all the cells of the distribution that some image falls into: how much of the support is seen.
+    pub coverage: Score,
+    /// Total variation distance from the true frequencies of the cells, between 0 and 1.
+    pub total_variation: Score,
+    /// The total variation that as many images of the distribution itself have on average.
+    pub ideal_total_variation: Score,
 }
 
 /// Scores of a few images, as curves.
@@ -281,6 +307,8 @@ pub struct CalibrationRow {
     pub scores: Scores,
     /// The same scores in other features than the headline's, by the extractor's name.
     pub other_features: BTreeMap<String, FeatureScores>,
+    /// What the known distribution of the data says; `None` where it is not known.
+    pub truth: Option<Truth>,
 }
 
 impl Score {

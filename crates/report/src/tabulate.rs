@@ -1,7 +1,7 @@
 //! Tables made of results: one for a terminal, one with everything as CSV.
 
 use crate::{
-    BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Score, Scores,
+    BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Score, Scores, Truth,
     seeds::SeedGroup,
     table::{Better, Cell, Column, Table, TableRow},
 };
@@ -19,6 +19,20 @@ pub(crate) const SCORES: [ScoreColumn; 9] = [
     ("recall", Better::Higher, |s| &s.features.recall),
     ("density", Better::Higher, |s| &s.features.density),
     ("coverage", Better::Higher, |s| &s.features.coverage),
+];
+
+/// Name, what is good, and access.
+pub(crate) type TruthColumn = (&'static str, Better, fn(&Truth) -> &Score);
+
+pub(crate) const TRUE_SCORES: [TruthColumn; 8] = [
+    ("valid", Better::Higher, |t| &t.valid),
+    ("distance", Better::Lower, |t| &t.distance),
+    ("held out", Better::None, |t| &t.held_out),
+    ("novel", Better::None, |t| &t.novelty),
+    ("different", Better::None, |t| &t.distinct),
+    ("support seen", Better::Higher, |t| &t.coverage),
+    ("TV", Better::Lower, |t| &t.total_variation),
+    ("TV of truth", Better::None, |t| &t.ideal_total_variation),
 ];
 
 /// What the terminal's table shows of them, and under which name.
@@ -53,6 +67,9 @@ impl Results {
             }
         }
         table.scores("acc", Better::Higher, |scores| scores.conditional_accuracy.cell());
+        if self.rows.iter().any(|row| row.truth.is_some()) {
+            table.truth("valid", Better::Higher, |truth| &truth.valid);
+        }
         table.scores("bits/dim", Better::Lower, |scores| scores.bits_per_dim.cell());
         table.text("calls", |row| row.sampling.network_calls.to_string(), |_| String::new());
         table.model_number("s/image", Better::Lower, |row| row.sampling.seconds_per_image);
@@ -94,6 +111,11 @@ impl Results {
             |row| row.scores.bits_per_dim.method(),
             |_| String::new(),
         );
+        if self.rows.iter().any(|row| row.truth.is_some()) {
+            for (name, better, score) in TRUE_SCORES {
+                table.truth(&format!("true_{}", name.replace(' ', "_")), better, score);
+            }
+        }
         table.table.to_csv()
     }
 
@@ -225,6 +247,14 @@ impl<'a> Builder<'a> {
 
     pub(crate) fn scores(&mut self, name: &str, better: Better, cell: impl Fn(&Scores) -> Cell) {
         self.column(name, better, |row| cell(&row.scores), |row| cell(&row.scores));
+    }
+
+    pub(crate) fn truth(&mut self, name: &str, better: Better, score: fn(&Truth) -> &Score) {
+        let cell = |truth: &Option<Truth>| match truth {
+            Some(truth) => score(truth).cell(),
+            None => Cell::missing("the distribution of its data is not known"),
+        };
+        self.column(name, better, |row| cell(&row.truth), |row| cell(&row.truth));
     }
 
     pub(crate) fn score(

@@ -175,6 +175,7 @@ fn results() -> Results {
         other_features: BTreeMap::new(),
         per_class: Vec::new(),
         further_bits_per_dim: Vec::new(),
+        truth: None,
         memorization: None,
         curves: Curves::default(),
         facts: BTreeMap::from([("latent_dim".into(), 64.0)]),
@@ -197,6 +198,7 @@ fn results() -> Results {
             BitsPerDim::missing("no model"),
         ),
         other_features: BTreeMap::new(),
+        truth: None,
     };
     Results {
         protocol: serde_json::json!({ "samples": 10000 }),

@@ -112,12 +112,7 @@ impl Shapes {
     }
 
     /// Pictures, classes and attributes of scenes; each scene's seed draws its noise.
-    fn picture(
-        &self,
-        scenes: &[Scene],
-        seeds: &[u64],
-        captions: Option<Vec<String>>,
-    ) -> ImageSet {
+    fn picture(&self, scenes: &[Scene], seeds: &[u64], captions: Option<Vec<String>>) -> ImageSet {
         let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
         let rows = pixels.par_chunks_mut(self.shape().numel() as usize);
         rows.zip(scenes).zip(seeds).for_each(|((row, scene), seed)| {

@@ -4,7 +4,7 @@ use super::markup::definitions;
 use crate::table::Table;
 
 /// What the columns mean, and which way is good.
-pub const MEANINGS: [(&str, &str); 24] = [
+pub const MEANINGS: [(&str, &str); 32] = [
     (
         "FD",
         "Fréchet distance between Gaussians fitted to features of the images and of real ones. Lower is better; as many real test images do not reach 0.",
@@ -49,6 +49,29 @@ pub const MEANINGS: [(&str, &str); 24] = [
     ("peak MB", "Most memory held in training, in 10⁶ bytes. Lower is better."),
     ("calls", "Network calls of one image."),
     ("ms/image", "Milliseconds of one image, drawn in batches. Lower is better."),
+    ("valid", "Share of images that show a possible scene. Higher is better; 1 for real images."),
+    (
+        "distance",
+        "Median difference from the nearest possible scene, in levels of 255 (root of the mean square). Lower is better.",
+    ),
+    (
+        "held out",
+        "Share of images whose scene is possible but never occurs: a combination of attributes kept out of the data.",
+    ),
+    ("novel", "Share of valid images whose scene is none of the training set."),
+    ("different", "Different scenes among valid images, as a share of these."),
+    (
+        "support seen",
+        "Probability of all kinds of scenes (cells of attributes and places) that some image shows. Higher is better.",
+    ),
+    (
+        "TV",
+        "Total variation distance between the frequencies of kinds of scenes and the true ones, an invalid image being of no kind: from 0 to 1. Lower is better.",
+    ),
+    (
+        "TV of truth",
+        "The total variation that as many images of the true distribution have on average.",
+    ),
     (
         "nearer, features",
         "Share of samples whose nearest training image is nearer than their nearest test image, in features; a half is chance, more is learning by heart.",

@@ -19,6 +19,7 @@ mod memorization;
 mod protocol;
 mod scores;
 mod table;
+mod truth;
 
 pub(crate) use markup::escaped;
 
@@ -148,6 +149,7 @@ impl Sections<'_, '_> {
                 written.push((title, content));
             }
         };
+        put("Against the known distribution", truth::table(context).unwrap_or_default());
         put("Same condition, same seed", self.pictures(Section::Grids)?);
         put("Cost", cost::table(context));
         put("Quality against training", self.plots("", distances::training(context))?);

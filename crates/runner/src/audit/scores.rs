@@ -1,7 +1,7 @@
 //! All scores of a set: the standard ones in every feature space, and the true ones.
 
 use super::{Set, World};
-use crate::{interrupt, log::Reporter};
+use crate::{evaluate::nearest, interrupt, log::Reporter};
 use anyhow::Result;
 use paragone_data::{
     Dataset,
@@ -13,9 +13,6 @@ use paragone_metrics::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::{Device, Tensor};
-
-/// Images whose scenes are looked for between two looks at whether to stop.
-const STEP: usize = 200;
 
 /// Counts up when this program draws other sets, or computes a score otherwise.
 const VERSION: u32 = 1;
@@ -32,8 +29,9 @@ pub struct Audited<S> {
 }
 
 /// The standard scores. One more is one more line.
-pub const STANDARD: [Audited<Scores>; 6] = [
+pub const STANDARD: [Audited<Scores>; 7] = [
     lower("Fréchet distance", |s| Some(s.frechet_distance)),
+    lower("FD∞", |s| Some(s.frechet_distance_infinity.value)),
     lower("KID", |s| Some(s.kernel_distance.mean)),
     higher("precision", |s| Some(s.precision)),
     higher("recall", |s| Some(s.recall)),
@@ -153,15 +151,9 @@ impl<'a> Scorer<'a> {
                 }
             }
         }
-        let levels = Vec::<u8>::try_from(images.contiguous().view(-1))?;
-        let recogniser = self.world.truth.recogniser();
-        let mut nearest = Vec::new();
-        for some in levels.chunks(STEP * recogniser.levels()) {
-            nearest.extend(recogniser.nearest_of(some));
-            if interrupt::asked() {
-                return Ok(None);
-            }
-        }
+        let Some(nearest) = nearest(self.world.truth.recogniser(), images)? else {
+            return Ok(None);
+        };
         let of_size = |(&n, standard)| SetScores {
             set: set.clone(),
             images: n,

@@ -7,15 +7,18 @@ use crate::{
     train::Summary,
 };
 use paragone_core::LikelihoodKind;
+use paragone_data::shapes::{Beside, TrueScores};
 use paragone_metrics::{self as metrics, ClassDistance};
 use paragone_report::{
     BitsPerDim, BySplit, CalibrationRow, ClassScore, FeatureScores, Memorization, ModelRow,
-    Sampling, Score, Scores, Training,
+    Sampling, Score, Scores, Training, Truth,
 };
 use std::collections::BTreeMap;
 
 /// Why a calibration row has no likelihood.
 const NO_MODEL: &str = "real or made-up images: no model is behind them";
+/// Why images that show no possible scene have no score of their scenes.
+const NOTHING_VALID: &str = "no image shows a possible scene";
 /// Why test images are not compared with the test split.
 const ITSELF: &str = "would be compared with the images it is made of";
 
@@ -49,6 +52,7 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             other_features: others(other_features, &floors, compared),
             per_class: per_class(run, &scores.per_class),
             further_bits_per_dim,
+            truth: scores.truth.as_deref().map(truth),
             memorization: memorization(scores),
             curves: scores.curves.clone(),
             facts: scores.facts.iter().map(|fact| (fact.name.clone(), fact.value)).collect(),
@@ -84,8 +88,12 @@ pub fn calibration(run: &Compared) -> Vec<CalibrationRow> {
                 }),
                 inception_score: over_seeds(&row.inception_score),
                 conditional_accuracy: over_seeds(&row.class_accuracy),
-                bits_per_dim: BitsPerDim::missing(NO_MODEL),
+                bits_per_dim: row
+                    .likelihood
+                    .as_ref()
+                    .map_or_else(|| BitsPerDim::missing(NO_MODEL), measured),
             },
+            truth: row.truth.as_deref().map(truth),
             other_features: scored
                 .map(|scored| others(&scored.other_features, &floors, splits))
                 .unwrap_or_default(),
@@ -235,24 +243,47 @@ fn over_seeds(values: &Result<Vec<f64>, String>) -> Score {
 fn bits_per_dim(
     likelihood: &Result<Vec<LikelihoodScore>, String>,
 ) -> (BitsPerDim, Vec<BitsPerDim>) {
-    let kind = |kind| match kind {
+    match likelihood.as_ref().map(|scores| scores.split_first()) {
+        Ok(Some((headline, others))) => (measured(headline), others.iter().map(measured).collect()),
+        Ok(None) => (BitsPerDim::missing("the model offers no method"), Vec::new()),
+        Err(reason) => (BitsPerDim::missing(reason), Vec::new()),
+    }
+}
+
+fn measured(score: &LikelihoodScore) -> BitsPerDim {
+    let kind = match score.kind {
         LikelihoodKind::Exact => "exact",
         LikelihoodKind::Bound => "bound",
         LikelihoodKind::Estimate => "estimate",
     };
-    let measured = |score: &LikelihoodScore| BitsPerDim::Measured {
+    BitsPerDim::Measured {
         value: score.value,
         standard_error: score.standard_error,
-        kind: kind(score.kind).to_owned(),
+        kind: kind.to_owned(),
         method: score.method.clone(),
         conditional: score.conditional,
         images: score.images,
         draws: score.draws,
         passes: score.passes,
+    }
+}
+
+/// `scores`: one entry an evaluation seed.
+fn truth(scores: &[TrueScores]) -> Truth {
+    let always = |of: fn(&TrueScores) -> f64| over_seeds(&Ok(scores.iter().map(of).collect()));
+    let of_valid = |of: fn(&TrueScores) -> Option<Beside>| {
+        let values: Option<Vec<f64>> = scores.iter().map(|s| of(s).map(|b| b.value)).collect();
+        over_seeds(&values.ok_or_else(|| NOTHING_VALID.to_owned()))
     };
-    match likelihood.as_ref().map(|scores| scores.split_first()) {
-        Ok(Some((headline, others))) => (measured(headline), others.iter().map(measured).collect()),
-        Ok(None) => (BitsPerDim::missing("the model offers no method"), Vec::new()),
-        Err(reason) => (BitsPerDim::missing(reason), Vec::new()),
+    Truth {
+        tolerance: scores.first().map_or(0.0, |scores| scores.tolerance),
+        valid: always(|s| s.valid),
+        distance: always(|s| s.median_distance),
+        held_out: always(|s| s.held_out),
+        novelty: of_valid(|s| s.novelty),
+        distinct: of_valid(|s| s.distinct),
+        coverage: always(|s| s.coverage.value),
+        total_variation: always(|s| s.total_variation.value),
+        ideal_total_variation: always(|s| s.total_variation.ideal),
     }
 }

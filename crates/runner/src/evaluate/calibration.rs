@@ -1,15 +1,20 @@
 //! Rows of known quality: the scale that models' scores are read on.
 
-use super::{Basis, References, Scored, extras::inception_scores};
-use crate::{data::RunData, interrupt, log::Reporter};
+use super::{
+    Basis, References, Scored, extras::inception_scores, likelihood::LikelihoodScore, truth::Known,
+};
+use crate::{config::Experiment, data::RunData, interrupt, log::Reporter};
 use anyhow::Result;
 use paragone_core::mix;
-use paragone_data::ImageSet;
+use paragone_data::{Condition, ImageSet, shapes::TrueScores};
 use paragone_metrics::{
     ClassDistance, ClassReference, Defect, draw_rows, mean_image, noise_images,
 };
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+
+/// Test images whose likelihood under their own distribution is computed, at most: it hardly varies between them.
+const TRUE_LIKELIHOOD_IMAGES: i64 = 1_000;
 
 /// Scores of images of known quality: saved as `calibration.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +38,10 @@ pub struct CalibrationScores {
     pub from: Option<String>,
     /// Inception Score, one entry an evaluation seed; or why there is none.
     pub inception_score: Result<Vec<f64>, String>,
+    /// What the known distribution of the data says, one entry an evaluation seed; `None` where it is not known.
+    pub truth: Option<Vec<TrueScores>>,
+    /// Likelihood under that distribution, of test images only.
+    pub likelihood: Option<LikelihoodScore>,
     /// Share of images that the judge takes for their class, one entry an evaluation seed; or why there is none.
     pub class_accuracy: Result<Vec<f64>, String>,
 }
@@ -49,14 +58,17 @@ struct Row {
 pub fn calibrate(
     references: &References,
     by_class: Option<&ClassReference>,
+    known: Option<&Known>,
     data: &RunData,
-    basis: Basis,
+    basis: &Basis,
+    experiment: &Experiment,
 ) -> Result<Option<Calibration>> {
     let rows = rows(references, data)?;
     let mut reporter = Reporter::new("calibration", "rows", 0, rows.len() as u64);
     let mut scored = Vec::new();
     for row in rows {
-        scored.push(score(references, row)?);
+        let Some(scores) = score(references, known, row)? else { return Ok(None) };
+        scored.push(scores);
         reporter.set(scored.len() as u64);
         if interrupt::asked() {
             return Ok(None);
@@ -72,7 +84,13 @@ pub fn calibrate(
             by_class.score(&features[0], &classes.narrow(0, 0, n))?
         }
     };
-    Ok(Some(Calibration { basis, per_class, rows: scored }))
+    if let Some(known) = known {
+        let images = (experiment.eval.likelihood_images as i64).min(TRUE_LIKELIHOOD_IMAGES);
+        let conditional = experiment.data.condition == Condition::Class;
+        let test_set = scored.iter_mut().find(|row| row.from.is_some()).expect("the first row");
+        test_set.likelihood = known.bits_per_dim(test, images, conditional)?;
+    }
+    Ok(Some(Calibration { basis: basis.clone(), per_class, rows: scored }))
 }
 
 fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
@@ -121,20 +139,33 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn score(references: &References, row: Row) -> Result<CalibrationScores> {
+fn score(
+    references: &References,
+    known: Option<&Known>,
+    row: Row,
+) -> Result<Option<CalibrationScores>> {
     let (n, there) = (references.samples, row.images[0].size()[0]);
     let drawn_features = references.headline.features(&row.images)?;
     let features = match there == n {
         true => Ok(references.score(&row.images, &drawn_features)?),
         false => Err(format!("there are only {there} such images, not {n}")),
     };
-    Ok(CalibrationScores {
+    let truth = match known {
+        None => None,
+        Some(known) => match known.scores(&row.images)? {
+            Some(scores) => Some(scores),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(CalibrationScores {
         features,
+        truth,
+        likelihood: None,
         from: (row.name == "test_set").then(|| "test".to_owned()),
         inception_score: inception_scores(&*references.headline.extractor, &drawn_features)?,
         class_accuracy: class_accuracy(references, &row)?,
         name: row.name,
-    })
+    }))
 }
 
 fn class_accuracy(references: &References, row: &Row) -> Result<Result<Vec<f64>, String>> {

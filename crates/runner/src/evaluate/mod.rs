@@ -8,12 +8,14 @@ mod likelihood;
 mod model;
 mod references;
 mod samples;
+mod truth;
 
 pub use calibration::{Calibration, CalibrationScores};
 pub use extras::Repetition;
 pub use likelihood::{LikelihoodScore, TrainTestGap};
 pub use model::{ModelScores, Settings};
 pub use references::{BySplit, References, Scored, SplitScores};
+pub use truth::nearest;
 
 use crate::{
     config::{Experiment, Problem, Reference},
@@ -29,9 +31,10 @@ use paragone_metrics::FeatureExtractor;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Device;
+use truth::Known;
 
 /// Counts up when this program computes a score otherwise.
-const SCORES_VERSION: u32 = 2;
+const SCORES_VERSION: u32 = 3;
 /// Counts up when this program draws other samples from the same model.
 const SAMPLES_VERSION: u32 = 1;
 
@@ -133,9 +136,12 @@ pub fn evaluate_run(
         return Ok(None);
     };
     let by_class = extras::by_class(&references, data)?;
+    let known = Known::of(&experiment.data)?;
     if !calibrated {
-        let calibration = calibration::calibrate(&references, by_class.as_ref(), data, basis)?;
-        let Some(calibration) = calibration else {
+        let (by_class, known) = (by_class.as_ref(), known.as_ref());
+        let Some(calibration) =
+            calibration::calibrate(&references, by_class, known, data, &basis, experiment)?
+        else {
             return Ok(None);
         };
         write_json(&run.calibration(), &calibration)?;
@@ -148,6 +154,7 @@ pub fn evaluate_run(
         data,
         references: &references,
         by_class: by_class.as_ref(),
+        known: known.as_ref(),
         repeats: repeats.as_ref(),
         curves: curves.as_ref(),
         device,

@@ -6,6 +6,7 @@ use super::{
     extras::{Repeats, Repetition, inception_scores},
     likelihood::{self, LikelihoodScore, TrainTestGap},
     samples::{self, Cost, Request, Samples, Source},
+    truth::Known,
 };
 use crate::{
     config::{Experiment, ModelConfig},
@@ -16,7 +17,7 @@ use crate::{
 };
 use anyhow::Result;
 use paragone_core::Fact;
-use paragone_data::hex;
+use paragone_data::{hex, shapes::TrueScores};
 use paragone_metrics::{ClassDistance, ClassReference};
 use paragone_report::Curves;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ pub struct ModelScores {
     pub inception_score: Result<Vec<f64>, String>,
     /// Fréchet distance of every class, one list an evaluation seed; empty without classes.
     pub per_class: Vec<Vec<ClassDistance>>,
+    /// What the known distribution of the data says, one entry an evaluation seed; `None` where it is not known.
+    pub truth: Option<Vec<TrueScores>>,
     /// Whether samples repeat training images, if that was looked into.
     pub repetition: Option<Repetition>,
     /// What test images' likelihood lacks of training images', if memorization was looked for; or why there is no figure.
@@ -108,6 +111,8 @@ pub struct Scene<'a> {
     pub references: &'a References,
     /// Training images by class, where there are classes.
     pub by_class: Option<&'a ClassReference>,
+    /// The distribution of the data, where it is known.
+    pub known: Option<&'a Known>,
     /// What memorization is looked for with, if it is.
     pub repeats: Option<&'a Repeats>,
     /// What points of curves are compared with, if curves are drawn.
@@ -174,6 +179,13 @@ pub fn score(
             drawn_features.iter().map(of_set).collect::<Result<_, _>>()?
         }
     };
+    let truth = match scene.known {
+        None => None,
+        Some(known) => match known.scores(&sets)? {
+            Some(scores) => Some(scores),
+            None => return Ok(None),
+        },
+    };
     let first =
         |rows: &Tensor| rows.narrow(0, 0, eval.memorization_samples.min(eval.samples) as i64);
     let repetition = scene.repeats.map(|r| r.score(&first(&sets[0]), &first(&drawn_features[0])));
@@ -218,6 +230,7 @@ pub fn score(
         features,
         inception_score,
         per_class,
+        truth,
         repetition,
         train_test_gap,
         likelihood,
