@@ -105,7 +105,7 @@ def check_further(result, real, fake):
         rows.append(("frechet_infinity_error", result["frechet_distance_infinity_standard_error"], error, limit))
     for i, ours in enumerate(result["by_class"]):
         want = frechet_distance(real[i::3], fake[i::3])
-        rows.append((f"frechet_of_class_{i}", ours["Ok"], want, 1e-5 * max(1.0, abs(want))))
+        rows.append((f"frechet_of_class_{i}", ours["Ok"], want, 1e-6 * max(1.0, abs(want))))
     train, held_out = nearest_distances(real, fake)
     suspects = result["suspects"]
     images = [suspect["image"] for suspect in suspects]
@@ -143,7 +143,7 @@ def expected(real, fake):
 def allowed(score, want, subsets_std, kernel_size):
     """How far a score may be off. Nearest-neighbour scores count comparisons, so they agree to the last image."""
     if score == "frechet_distance":
-        return 1e-5 * max(1.0, abs(want))
+        return 1e-6 * max(1.0, abs(want))
     if score == "kernel_distance_whole":  # a difference of sums of kernels: it rounds as they do
         return 1e-13 * kernel_size
     if score == "kernel_distance_mean":  # other subsets: five standard errors of the difference

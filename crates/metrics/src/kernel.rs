@@ -121,12 +121,19 @@ impl RealSubsets {
         let (mut real_parts, mut fake_parts) =
             (Parts::new(self.features.size()[0]), Parts::new(fake.size()[0]));
         let mut values = Vec::new();
+        // Where every subset is the whole set, so are its kernels.
+        let whole = (fake_rows[0].size()[0] == fake.size()[0])
+            .then(|| mean_kernel_within(&fake.to_kind(Kind::Double)));
         for (subset, fake_rows) in self.subsets.iter().zip(fake_rows) {
             let (x, y) = (select(&self.features, &subset.rows), select(&fake, fake_rows));
             let between = kernel(&x, &y);
+            let within = match &whole {
+                Some(whole) => whole.index_select(0, fake_rows),
+                None => mean_kernel_within(&y),
+            };
             // Of each image: its mean kernel with its own set less that with the other.
             let of_real = &subset.within - between.mean_dim(1, false, Kind::Double);
-            let of_fake = mean_kernel_within(&y) - between.mean_dim(0, false, Kind::Double);
+            let of_fake = within - between.mean_dim(0, false, Kind::Double);
             let mean = |x: &Tensor| x.mean(Kind::Double).double_value(&[]);
             values.push(mean(&of_real) + mean(&of_fake));
             real_parts.add(&subset.rows, &of_real);

@@ -231,8 +231,8 @@ pub struct AuditArgs {
     /// Folder of the audit
     #[arg(long, default_value = "audit")]
     pub out: PathBuf,
-    /// Numbers of images
-    #[arg(long, value_delimiter = ',', default_values_t = [500, 1000, 2000, 5000, 10_000])]
+    /// Numbers of images, with commas between
+    #[arg(long, value_delimiter = ',', default_value = "500,1000,2000,5000,10000")]
     pub n: Vec<u64>,
     /// Sets of every corruption
     #[arg(long, default_value_t = 3)]

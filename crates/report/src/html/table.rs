@@ -42,7 +42,7 @@ pub fn render(table: &Table, look: &Look<'_>) -> String {
             let entry = entry(cell, decimals[column], best[column][row], look.id, &mut notes);
             if column == 0 {
                 let mark = if row < look.models { swatch(row) } else { String::new() };
-                let _ = write!(body, "<th scope=\"row\">{mark}{}</th>", entry.content);
+                let _ = write!(body, "<th scope=\"row\">{mark}<span>{}</span></th>", entry.content);
             } else {
                 let class =
                     if words[column] { " class=\"words\"" } else { entry.attributes.as_str() };
