@@ -1,7 +1,9 @@
 //! All scores of a set: the standard ones in every feature space, and the true ones.
 
 use super::{Set, World};
-use crate::{evaluate::nearest, interrupt, log::Reporter};
+use crate::{
+    evaluate::{inception_scores, nearest},
+    interrupt, log::Reporter};
 use anyhow::Result;
 use paragone_data::{
     Dataset,
@@ -15,7 +17,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 /// Counts up when this program draws other sets, or computes a score otherwise.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A score that is audited: where it is found, and which way is better.
 #[derive(Debug)]
@@ -29,14 +31,15 @@ pub struct Audited<S> {
 }
 
 /// The standard scores. One more is one more line.
-pub const STANDARD: [Audited<Scores>; 7] = [
-    lower("Fréchet distance", |s| Some(s.frechet_distance)),
-    lower("FD∞", |s| Some(s.frechet_distance_infinity.value)),
-    lower("KID", |s| Some(s.kernel_distance.mean)),
-    higher("precision", |s| Some(s.precision)),
-    higher("recall", |s| Some(s.recall)),
-    higher("density", |s| Some(s.density)),
-    higher("coverage", |s| Some(s.coverage)),
+pub const STANDARD: [Audited<Standard>; 8] = [
+    lower("Fréchet distance", |s| Some(s.scores.frechet_distance)),
+    lower("FD∞", |s| Some(s.scores.frechet_distance_infinity.value)),
+    lower("KID", |s| Some(s.scores.kernel_distance.mean)),
+    higher("precision", |s| Some(s.scores.precision)),
+    higher("recall", |s| Some(s.scores.recall)),
+    higher("density", |s| Some(s.scores.density)),
+    higher("coverage", |s| Some(s.scores.coverage)),
+    higher("Inception Score", |s| s.inception_score),
 ];
 
 /// The true scores.
@@ -74,6 +77,16 @@ pub struct Settings {
     pub tolerance: f64,
 }
 
+/// The standard scores of images in one feature space.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standard {
+    /// Comparisons with the training images.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// By the classes that the network tells apart; `None` if it tells none.
+    pub inception_score: Option<f64>,
+}
+
 /// All scores of the first images of a set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,7 +96,7 @@ pub struct SetScores {
     /// How many of its images.
     pub images: u64,
     /// By feature space.
-    pub standard: BTreeMap<String, Scores>,
+    pub standard: BTreeMap<String, Standard>,
     /// Without one.
     pub truth: TrueScores,
 }
@@ -144,7 +157,11 @@ impl<'a> Scorer<'a> {
             for (&n, standard) in sizes.iter().zip(&mut standard) {
                 let reference =
                     space.reference(&self.world.train.images, n, &self.settings.options)?;
-                let scores = reference.score(&features.narrow(0, 0, n as i64))?;
+                let features = features.narrow(0, 0, n as i64);
+                let scores = reference.score(&features)?;
+                let inception = inception_scores(&*space.extractor, &[features])?;
+                let inception_score = inception.ok().map(|of_sets| of_sets[0]);
+                let scores = Standard { scores, inception_score };
                 standard.insert(space.extractor.name().to_owned(), scores);
                 if interrupt::asked() {
                     return Ok(None);

@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use paragone_data::{Condition, DataConfig, ImageSet, Split, read_images};
-use paragone_metrics::{FeatureExtractor, Protocol, Reference, ScoreOptions, Scores};
+use paragone_metrics::{Extrapolated, FeatureExtractor, Protocol, Reference, ScoreOptions, Scores};
 use paragone_report::{Better, Cell, Column, Table, TableRow};
 use serde::Serialize;
 use std::{path::Path, process::ExitCode};
@@ -70,7 +70,7 @@ pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
     let protocol = reference.protocol(&*extractor, split, &set.hash, &[]);
     say(table(&samples, &scores, floor.as_ref()).to_text());
     say(format_args!(
-        "{n} images against {} of {name}, features {}",
+        "{n} images against {} of {name}, features {}; ± is a standard error, of KID half the 95 % interval",
         protocol.reference_images, protocol.features
     ));
     if let Some(out) = &args.out {
@@ -144,21 +144,31 @@ fn stopped() -> ExitCode {
     ExitCode::from(EXIT_INTERRUPTED as u8)
 }
 
-/// Name, what is good, and access.
-type ScoreColumn = (&'static str, Better, fn(&Scores) -> f64);
+/// Name, what is good, and the score with its uncertainty.
+type ScoreColumn = (&'static str, Better, fn(&Scores) -> (f64, Option<f64>));
 
-const COLUMNS: [ScoreColumn; 6] = [
-    ("FD", Better::Lower, |s| s.frechet_distance),
-    ("KID", Better::Lower, |s| s.kernel_distance.mean),
-    ("precision", Better::Higher, |s| s.precision),
-    ("recall", Better::Higher, |s| s.recall),
-    ("density", Better::Higher, |s| s.density),
-    ("coverage", Better::Higher, |s| s.coverage),
+const COLUMNS: [ScoreColumn; 7] = [
+    ("FD", Better::Lower, |s| (s.frechet_distance, None)),
+    ("FD∞", Better::Lower, |s| {
+        let Extrapolated { value, standard_error } = s.frechet_distance_infinity;
+        (value, Some(standard_error))
+    }),
+    ("KID", Better::Lower, |s| {
+        let interval = s.kernel_distance.interval;
+        (s.kernel_distance.mean, Some((interval.high - interval.low) / 2.0))
+    }),
+    ("precision", Better::Higher, |s| (s.precision, None)),
+    ("recall", Better::Higher, |s| (s.recall, None)),
+    ("density", Better::Higher, |s| (s.density, None)),
+    ("coverage", Better::Higher, |s| (s.coverage, None)),
 ];
 
 fn table(samples: &str, scores: &Scores, floor: Option<&Scores>) -> Table {
     let row = |name: &str, scores: &Scores, ranked| {
-        let values = COLUMNS.iter().map(|(_, _, value)| Cell::number(value(scores)));
+        let values = COLUMNS.iter().map(|(_, _, value)| {
+            let (mean, spread) = value(scores);
+            Cell::Value { mean, spread, kind: None }
+        });
         let cells = std::iter::once(Cell::Text(name.to_owned())).chain(values).collect();
         TableRow { cells, ranked }
     };

@@ -11,7 +11,7 @@ mod samples;
 mod truth;
 
 pub use calibration::{Calibration, CalibrationScores};
-pub use extras::Repetition;
+pub use extras::{Repetition, inception_scores};
 pub use likelihood::{LikelihoodScore, TrainTestGap};
 pub use model::{ModelScores, Settings};
 pub use references::{BySplit, References, Scored, SplitScores};
