@@ -77,6 +77,28 @@ impl Corruption {
         }
     }
 
+    /// What it does, as a reader of a report is told.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::PixelNoise => {
+                "normal noise on every pixel; its standard deviation, of 255 levels"
+            }
+            Self::Blur => "a Gaussian blur; its standard deviation",
+            Self::MissingClasses => "classes that are never drawn",
+            Self::Tilt => {
+                "classes drawn with probabilities that fall evenly from 1 to e^−strength, relatively"
+            }
+            Self::Impossible => {
+                "a share of images shows what cannot be: a colour or a background that does not exist, an object too many"
+            }
+            Self::Memorised => {
+                "a share of images is copied from the training set: the distribution is right, but nothing is new"
+            }
+            Self::HeldOut => "a share of images shows a combination that never occurs in the data",
+            Self::Duplicates => "every image shows one of a few scenes",
+        }
+    }
+
     /// What a strength is.
     pub fn unit(self) -> &'static str {
         match self {

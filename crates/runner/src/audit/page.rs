@@ -23,6 +23,18 @@ pub fn page(audit: &Audit) -> String {
         sizes.join(", "),
         audit.settings.options.kernel_subsets,
     );
+    let _ = writeln!(
+        page,
+        "Sets drawn from the true distribution are made worse, by four strengths each:\n"
+    );
+    for family in Corruption::ALL {
+        let name = family.name().replace('_', " ");
+        let _ = writeln!(page, "- *{name}*: {}", family.meaning());
+    }
+    let _ = writeln!(
+        page,
+        "\nStrength 0 is the truth itself. A score is right if it ranks the strengths in their order.\n"
+    );
     for space in audit.settings.features.keys() {
         let _ = writeln!(page, "## Standard scores in the features of {space}\n\n{LEGEND}\n");
         page += &verdicts(audit, Some(space), &STANDARD.map(|score| score.name));
