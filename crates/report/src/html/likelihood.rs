@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 /// Every likelihood by every method; `None` if there is none.
 pub fn table(context: &Context<'_>) -> Option<String> {
-    let names = ["model", "method", "bits/dim", "conditional", "test images", "passes"];
+    let names = ["model", "method", "bits/dim", "conditional", "test images", "draws", "passes"];
     let columns = names.map(|name| Column { name: name.to_owned(), better: Better::None }).to_vec();
     let mut rows = Vec::new();
     for group in &context.groups {
@@ -38,8 +38,18 @@ pub fn table(context: &Context<'_>) -> Option<String> {
     Some(render(&table, &look))
 }
 
-/// What makes two likelihoods figures of one thing: headline first, kind, method, conditional, images, passes.
-type Method = (bool, String, String, bool, i64, u64);
+/// What makes two likelihoods figures of one thing. In this order they are listed.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Method {
+    /// Whether it is another than the headline's.
+    further: bool,
+    kind: String,
+    name: String,
+    conditional: bool,
+    images: i64,
+    draws: u64,
+    passes: u64,
+}
 
 fn likelihoods(row: &ModelRow) -> impl Iterator<Item = (bool, &BitsPerDim)> {
     let further = row.further_bits_per_dim.iter().map(|figure| (true, figure));
@@ -47,12 +57,13 @@ fn likelihoods(row: &ModelRow) -> impl Iterator<Item = (bool, &BitsPerDim)> {
 }
 
 fn method((further, figure): (bool, &BitsPerDim)) -> Option<Method> {
-    match figure {
-        BitsPerDim::Measured { kind, method, conditional, images, passes, .. } => {
-            Some((further, kind.clone(), method.clone(), *conditional, *images, *passes))
-        }
-        BitsPerDim::Missing { .. } => None,
-    }
+    let BitsPerDim::Measured { kind, method, conditional, images, draws, passes, .. } = figure
+    else {
+        return None;
+    };
+    let (kind, name) = (kind.clone(), method.clone());
+    let (conditional, images, draws, passes) = (*conditional, *images, *draws, *passes);
+    Some(Method { further, kind, name, conditional, images, draws, passes })
 }
 
 fn by_method(group: &SeedGroup<'_>, wanted: Option<&Method>) -> Vec<Cell> {
@@ -60,18 +71,15 @@ fn by_method(group: &SeedGroup<'_>, wanted: Option<&Method>) -> Vec<Cell> {
         let found = likelihoods(row).find(|figure| method(*figure).as_ref() == wanted);
         found.map_or_else(|| Cell::missing("not by this method"), |(_, figure)| figure.cell())
     });
-    let name = Cell::Text(group.counted_title());
-    let Some((_, _, method, conditional, images, passes)) = wanted else {
-        let blank = || Cell::Text(String::new());
-        return vec![name, blank(), value, blank(), blank(), blank()];
-    };
-    let conditional = if *conditional { "told the class" } else { "not told the class" };
+    let text = |of: fn(&Method) -> String| Cell::Text(wanted.map(of).unwrap_or_default());
+    let told = |conditional| if conditional { "told the class" } else { "not told the class" };
     vec![
-        name,
-        Cell::Text(method.clone()),
+        Cell::Text(group.counted_title()),
+        text(|method| method.name.clone()),
         value,
-        Cell::Text(conditional.to_owned()),
-        Cell::Text(short(*images as f64)),
-        Cell::Text(passes.to_string()),
+        Cell::Text(wanted.map(|method| told(method.conditional).to_owned()).unwrap_or_default()),
+        text(|method| short(method.images as f64)),
+        text(|method| method.draws.to_string()),
+        text(|method| method.passes.to_string()),
     ]
 }
