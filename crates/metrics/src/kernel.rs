@@ -102,10 +102,14 @@ impl RealSubsets {
 
     fn within(real: &Tensor, rows: Vec<Tensor>) -> Self {
         let features = real.to_device(Device::Cpu);
-        let subsets = rows
-            .into_iter()
-            .map(|rows| Subset { within: mean_kernel_within(&select(&features, &rows)), rows })
-            .collect();
+        // What stays is allocated before the large blocks that go: among them it would keep their memory in pieces.
+        let size = [rows.len() as i64, rows[0].size()[0]];
+        let within = Tensor::empty(size, (Kind::Double, Device::Cpu)).unbind(0);
+        let subsets = rows.into_iter().zip(within).map(|(rows, mut within)| {
+            within.copy_(&mean_kernel_within(&select(&features, &rows)));
+            Subset { rows, within }
+        });
+        let subsets = subsets.collect();
         Self { features, subsets, seed: 0 }
     }
 

@@ -161,14 +161,15 @@ impl Points {
 
     /// Squared distances of each point to its nearest k others, ascending: f32 `[n, k]`.
     fn squared_radii(&self, k: i64) -> Tensor {
-        let nearest: Vec<Tensor> = blocks(self.norms.size()[0])
-            .map(|(start, len)| {
-                let distances = self.squared_distances(start, len, self);
-                // The point itself comes first.
-                distances.topk(k + 1, 1, false, true).0.narrow(1, 1, k)
-            })
-            .collect();
-        Tensor::cat(&nearest, 0)
+        let n = self.norms.size()[0];
+        let radii = Tensor::empty([n, k], (Kind::Float, Device::Cpu));
+        for (start, len) in blocks(n) {
+            let distances = self.squared_distances(start, len, self);
+            // The point itself comes first.
+            let nearest = distances.topk(k + 1, 1, false, true).0.narrow(1, 1, k);
+            radii.narrow(0, start, len).copy_(&nearest);
+        }
+        radii
     }
 }
 
