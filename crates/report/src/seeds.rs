@@ -1,7 +1,7 @@
 //! Runs of one model under several training seeds, as one row: mean ± standard deviation over the seeds.
 
 use crate::{Cell, ModelRow, Results};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One model, trained once or under several seeds.
 #[derive(Debug)]
@@ -73,6 +73,16 @@ impl SeedGroup<'_> {
     /// An entry of its row: as it is for one training, mean ± standard deviation over several.
     pub fn cell(&self, of: impl Fn(&ModelRow) -> Cell) -> Cell {
         pooled(self.rows.iter().map(|row| of(row)).collect())
+    }
+
+    /// What the model says of itself: means over the trainings that say it.
+    pub fn facts(&self) -> BTreeMap<&str, f64> {
+        let mut values: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for (name, value) in self.rows.iter().flat_map(|row| &row.facts) {
+            values.entry(name).or_default().push(*value);
+        }
+        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        values.into_iter().map(|(name, values)| (name, mean(values))).collect()
     }
 
     /// The mean over its trainings.

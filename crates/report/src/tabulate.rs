@@ -2,6 +2,7 @@
 
 use crate::{
     BitsPerDim, BySplit, CalibrationRow, ModelRow, Results, Score, Scores, Truth,
+    plot::written,
     seeds::SeedGroup,
     table::{Better, Cell, Column, Table, TableRow},
 };
@@ -216,6 +217,19 @@ impl<'a> Builder<'a> {
     /// A large number in three digits; of several seeds, their mean.
     pub(crate) fn count(&mut self, name: &str, of: impl Fn(&ModelRow) -> f64) {
         let models = self.models.iter().map(|group| short(group.mean(&of)));
+        let cells = models.chain(self.calibration.iter().map(|_| String::new()));
+        let cells = cells.map(Cell::Text).collect();
+        self.put(name, Better::None, cells);
+    }
+
+    /// What models say of themselves; of several seeds, the means.
+    pub(crate) fn facts(&mut self, name: &str) {
+        let fact =
+            |(name, value): (&str, f64)| format!("{} {}", name.replace('_', " "), written(value));
+        let of_group = |group: &SeedGroup<'_>| {
+            group.facts().into_iter().map(fact).collect::<Vec<_>>().join(", ")
+        };
+        let models = self.models.iter().map(of_group);
         let cells = models.chain(self.calibration.iter().map(|_| String::new()));
         let cells = cells.map(Cell::Text).collect();
         self.put(name, Better::None, cells);

@@ -137,6 +137,19 @@ fn every_dash_has_its_reason() {
 }
 
 #[test]
+fn facts_of_several_seeds_are_their_mean() {
+    let mut results = fixture::results();
+    for row in &mut results.rows {
+        row.facts.insert("prior_kl".to_owned(), 1.0 + row.seed as f64);
+    }
+    // Seeds 0, 1 and 2: a mean of 2.
+    let page = written(&results);
+    let models = rows(&parsed(&page), "The models");
+    let of_itself = models[1].last().unwrap();
+    assert_eq!(of_itself, "latent dim 64, prior kl 2", "{models:?}");
+}
+
+#[test]
 fn seeds_are_one_row_and_the_best_is_marked_within_a_kind() {
     let mut results = fixture::results();
     let page = written(&results);

@@ -6,8 +6,7 @@ use super::{
     meanings::glossary,
 };
 use crate::{
-    ModelRow, Scores,
-    plot::written,
+    Scores,
     table::Better,
     tabulate::{Builder, SCORES},
 };
@@ -34,14 +33,8 @@ pub fn models(context: &Context<'_>) -> String {
     table.text("budget", |row| row.train.budget.clone(), |_| String::new());
     table.count("parameters", |row| row.parameters as f64);
     table.count("images", |row| row.train.images as f64);
-    let facts = |row: &ModelRow| {
-        let fact = |(name, value): (&String, &f64)| {
-            format!("{} {}", name.replace('_', " "), written(*value))
-        };
-        row.facts.iter().map(fact).collect::<Vec<_>>().join(", ")
-    };
     if context.results.rows.iter().any(|row| !row.facts.is_empty()) {
-        table.text("of itself", facts, |_| String::new());
+        table.facts("of itself");
     }
     context.render(&table.table, "models", "The models", &[])
 }
