@@ -5,7 +5,7 @@ use crate::{
     layer::{Causal, GateBias, GatedLayer, Kernel, causal_conv},
 };
 use paragone_core::{Conditions, DataSpec};
-use paragone_nn::{ConditionEmbedding, conv, pixel::PixelHead};
+use paragone_nn::{ConditionEmbedding, CrossAttention, EncodedText, conv, pixel::PixelHead};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Conv2D, Init, Linear, Module, Path},
@@ -32,11 +32,45 @@ pub(crate) struct Network {
     condition: ConditionEmbedding,
     /// From the condition to all gates of all layers.
     gates: Linear,
+    /// For captioned data.
+    words: Option<PlacedWords>,
     dropout: f64,
     /// Waves of each pixel value that the first layer sees.
     pub(crate) num_frequencies: i64,
     /// Rows above and pixels to the left that the first layer sees.
     pub(crate) first_reach: i64,
+}
+
+/// What a caption says of every place in the image: the place's own vector looks at the words. It depends on no pixel, so what
+/// a pixel is told by it breaks no order.
+#[derive(Debug)]
+struct PlacedWords {
+    /// `[1, WIDTH, h, w]`.
+    places: Tensor,
+    attention: CrossAttention,
+    /// To all gates of all layers.
+    gates: Conv2D,
+}
+
+impl PlacedWords {
+    fn new(path: &Path, num_gates: i64, data: &DataSpec) -> Self {
+        let width = EncodedText::WIDTH;
+        let shape = [1, width, data.shape.height, data.shape.width];
+        let zero = Init::Const(0.0);
+        let pointwise = nn::ConvConfig { ws_init: zero, bs_init: zero, ..Default::default() };
+        Self {
+            places: path.var("places", &shape, Init::Randn { mean: 0.0, stdev: 1.0 }),
+            attention: CrossAttention::new(path / "attention", width),
+            gates: nn::conv2d(path / "gates", width, num_gates, 1, pointwise),
+        }
+    }
+
+    /// What is added to the gates, `[n, num_gates, h, w]`.
+    fn forward(&self, text: &EncodedText) -> Tensor {
+        let n = text.len();
+        let places = self.places.expand([n, -1, -1, -1], false);
+        self.attention.forward(&places, text).silu().apply(&self.gates)
+    }
 }
 
 impl Network {
@@ -79,6 +113,10 @@ impl Network {
             pixel,
             condition: ConditionEmbedding::new(path / "condition", data, c),
             gates: nn::linear(path / "gates", c, config.num_layers * 4 * c, zero),
+            words: data
+                .text
+                .is_some()
+                .then(|| PlacedWords::new(&(path / "words"), config.num_layers * 4 * c, data)),
             dropout: config.dropout,
             num_frequencies: config.num_frequencies,
             first_reach: reach,
@@ -119,8 +157,13 @@ impl Network {
 
     /// What the conditions add to the gates of each layer.
     pub(crate) fn gate_biases(&self, conditions: &Conditions) -> Vec<GateBias> {
-        let biases = self.condition.forward(conditions).apply(&self.gates);
-        let parts = biases.unsqueeze(-1).unsqueeze(-1).chunk(2 * self.layers.len() as i64, 1);
+        let condition = self.condition.forward(conditions);
+        let everywhere = condition.vector.apply(&self.gates).unsqueeze(-1).unsqueeze(-1);
+        let biases = match self.words.as_ref().zip(condition.text.as_ref()) {
+            Some((words, text)) => everywhere + words.forward(text),
+            None => everywhere,
+        };
+        let parts = biases.chunk(2 * self.layers.len() as i64, 1);
         let pairs = parts.chunks(2).map(|pair| GateBias {
             vertical: pair[0].shallow_clone(),
             horizontal: pair[1].shallow_clone(),

@@ -82,6 +82,20 @@ impl Conditions {
         }
     }
 
+    /// These rows, then those of `other`; both with known pixels or both without.
+    pub fn followed_by(&self, other: &Self) -> Self {
+        let cat = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
+        let known = self.known.as_ref().zip(other.known.as_ref());
+        Self {
+            class: cat(&self.class, &other.class),
+            tokens: cat(&self.tokens, &other.tokens),
+            known: known.map(|(a, b)| Known {
+                pixels: cat(&a.pixels, &b.pixels),
+                mask: cat(&a.mask, &b.mask),
+            }),
+        }
+    }
+
     fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {
         Self {
             class: f(&self.class),

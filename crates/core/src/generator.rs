@@ -1,6 +1,6 @@
 use crate::{
-    Batch, Conditions, Edit, Error, Fact, Inpaint, Lacks, Latents, Likelihood, Noise, Noising,
-    Offer, Result,
+    Batch, Conditions, DataSpec, Edit, Error, Fact, Inpaint, Lacks, Latents, Likelihood, Noise,
+    Noising, Offer, Result,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -193,6 +193,8 @@ pub struct SampleRequest<'a> {
     pub noise: &'a Noise,
     /// 1: the conditional model itself; above: pushed away from the unconditional one (Ho & Salimans 2022).
     pub guidance_scale: f64,
+    /// What guidance pushes away from; `None`: the same request without class and text. A row an image.
+    pub negative: Option<&'a Conditions>,
     /// 1: the model's own distribution; below: narrower. What it scales is the family's to document.
     pub temperature: f64,
 }
@@ -200,7 +202,15 @@ pub struct SampleRequest<'a> {
 impl<'a> SampleRequest<'a> {
     /// A request without any quality knob: guidance 1, temperature 1.
     pub fn new(conditions: &'a Conditions, noise: &'a Noise) -> Self {
-        Self { conditions, noise, guidance_scale: 1.0, temperature: 1.0 }
+        Self { conditions, noise, guidance_scale: 1.0, negative: None, temperature: 1.0 }
+    }
+
+    /// What guidance pushes away from.
+    pub fn unwanted(&self, data: &DataSpec) -> Conditions {
+        match self.negative {
+            Some(negative) => negative.narrow(0, negative.len()),
+            None => self.conditions.unprompted(data),
+        }
     }
 
     /// Checks what every family asks of a request.

@@ -95,12 +95,9 @@ impl DataConfig {
                 return Err(invalid("is for shapes only"));
             }
         }
-        if self.condition == Condition::Text {
-            return Err(DataError::invalid(
-                "condition",
-                "text",
-                "is not written yet: use class or none",
-            ));
+        if self.condition == Condition::Text && self.flip {
+            let rule = "would turn the left and right of captions round: use false";
+            return Err(DataError::invalid("flip", true, rule));
         }
         for (key, count) in [("train_images", self.train_images), ("test_images", self.test_images)]
         {
@@ -125,7 +122,7 @@ mod tests {
         base.validate().unwrap();
         for (key, bad) in [
             ("drop_condition", DataConfig { drop_condition: 1.5, ..base.clone() }),
-            ("condition", DataConfig { condition: Condition::Text, ..base.clone() }),
+            ("flip", DataConfig { condition: Condition::Text, flip: true, ..base.clone() }),
             ("train_images", DataConfig { train_images: Some(0), ..base.clone() }),
             ("size", DataConfig { size: Some(0), ..base.clone() }),
             ("pixel_noise", DataConfig { pixel_noise: 0.1, ..base.clone() }),

@@ -1,4 +1,4 @@
-use crate::{Condition, DataConfig, DataError};
+use crate::{Condition, DataConfig, DataError, Tokenizer};
 use paragone_core::{Attribute, Batch, Conditions, DataSpec, ImageShape, from_levels};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -44,6 +44,11 @@ pub struct ImageSet {
     pub captions: Option<Vec<String>>,
     /// i64 `[n, attributes]` on the host: values of [`Dataset::attributes`], unless the class is the only one.
     pub attributes: Option<Tensor>,
+    /// i64 `[n, alternatives, attributes]` on the host: what captions ask to be shown, for captions that can be judged. An
+    /// image fulfils its caption if it has the attributes of an alternative; -1 is left open.
+    pub asked: Option<Tensor>,
+    /// i64 `[n, max_tokens]` on the host: captions in the numbers of a [`Tokenizer`].
+    pub tokens: Option<Tensor>,
     /// SHA-256 of size, images, classes and captions, in hexadecimal.
     pub hash: String,
 }
@@ -64,6 +69,11 @@ pub trait Dataset: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DataError`] naming the file that is missing or wrong, or saying why there is no such split.
     fn load(&self, split: Split) -> Result<ImageSet, DataError>;
+
+    /// Whether every image has a caption.
+    fn has_captions(&self) -> bool {
+        false
+    }
 
     /// What is known of every image, the class first; empty without labels.
     fn attributes(&self) -> Vec<Attribute> {
@@ -98,7 +108,7 @@ impl ImageSet {
         let hash = content_hash(pixels, shape, classes.as_deref(), captions.as_deref());
         let images = Tensor::from_slice(pixels).reshape(shape.batch(n as i64));
         let classes = classes.map(|c| Tensor::from_slice(&c));
-        Self { images, classes, captions, attributes: None, hash }
+        Self { images, classes, captions, attributes: None, asked: None, tokens: None, hash }
     }
 
     /// The same images with their attributes, i64 `[n, attributes]`. The hash stays: what they are is in the pixels.
@@ -108,6 +118,21 @@ impl ImageSet {
     pub fn with_attributes(self, attributes: Tensor) -> Self {
         assert_eq!((attributes.dim(), attributes.size()[0]), (2, self.len()), "one row an image");
         Self { attributes: Some(attributes), ..self }
+    }
+
+    /// The same images with what their captions ask for, i64 `[n, alternatives, attributes]`.
+    ///
+    /// # Panics
+    /// If there is not one row an image.
+    pub fn with_asked(self, asked: Tensor) -> Self {
+        assert_eq!((asked.dim(), asked.size()[0]), (3, self.len()), "one row an image");
+        Self { asked: Some(asked), ..self }
+    }
+
+    /// The same images with their captions in numbers; as they are without captions.
+    pub fn tokenized(self, tokenizer: &Tokenizer) -> Self {
+        let tokens = self.captions.as_ref().map(|captions| tokenizer.encode_all(captions));
+        Self { tokens, ..self }
     }
 
     /// Values of all attributes, i64 `[n, attributes]`: those of the set, or its classes alone; `None` without either.
@@ -144,22 +169,38 @@ impl ImageSet {
 
     /// Images `start..start + len` as a model sees them, on the host: nothing dropped, nothing flipped.
     pub fn batch(&self, start: i64, len: i64, data: &DataSpec) -> Batch {
-        let mut conditions = Conditions::none(len, data, Device::Cpu);
-        if let Some(classes) = self.classes.as_ref().filter(|_| data.num_classes > 0) {
-            conditions.class = classes.narrow(0, start, len).copy();
-        }
+        let rows = Tensor::arange_start(start, start + len, (Kind::Int64, Device::Cpu));
+        let conditions = self.conditions(&rows, data);
         Batch { images: from_levels(&self.images.narrow(0, start, len)), conditions }
+    }
+
+    /// What the images in `rows`, i64 `[n]`, are to a model that is asked for them, on the host: nothing dropped.
+    pub fn conditions(&self, rows: &Tensor, data: &DataSpec) -> Conditions {
+        let mut conditions = Conditions::none(rows.size()[0], data, Device::Cpu);
+        if let Some(classes) = self.classes.as_ref().filter(|_| data.num_classes > 0) {
+            conditions.class = classes.index_select(0, rows);
+        }
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| data.text.is_some()) {
+            conditions.tokens = tokens.index_select(0, rows);
+        }
+        conditions
     }
 }
 
-/// What families may know of the data: from the train split.
-pub fn data_spec(train: &ImageSet, dataset: &dyn Dataset, config: &DataConfig) -> DataSpec {
+/// What families may know of the data: from the train split and, where captions are the condition, their tokenizer.
+pub fn data_spec(
+    train: &ImageSet,
+    dataset: &dyn Dataset,
+    config: &DataConfig,
+    tokenizer: Option<&Tokenizer>,
+) -> DataSpec {
     let (mean, std) = mean_and_std(&train.images);
     let num_classes = match config.condition {
         Condition::Class => dataset.class_names().len() as i64,
         Condition::None | Condition::Text => 0,
     };
-    DataSpec { shape: dataset.shape(), num_classes, text: None, known_pixels: false, mean, std }
+    let text = tokenizer.map(Tokenizer::spec);
+    DataSpec { shape: dataset.shape(), num_classes, text, known_pixels: false, mean, std }
 }
 
 /// Mean and standard deviation of all levels, as f32 pixels in [-1, 1]: exact, from the counts of the 256 levels.

@@ -17,6 +17,7 @@ pub mod shapes;
 mod spec;
 #[cfg(test)]
 mod testing;
+mod text;
 
 pub use config::{Condition, DataConfig, Scenes};
 pub use dataset::{Dataset, ImageSet, Split, data_spec, hex};
@@ -27,6 +28,7 @@ pub use images::read_images;
 pub use loader::{Loader, LoaderOptions};
 pub use order::{Indices, Order};
 pub use spec::{DatasetSpec, FileSpec, Package, Registry, spec, specs};
+pub use text::{Tokenizer, Words};
 
 use std::path::Path;
 
@@ -53,6 +55,11 @@ pub fn open(config: &DataConfig, datasets_dir: &Path) -> Result<Box<dyn Dataset>
     if config.condition == Condition::Class && dataset.class_names().is_empty() {
         let rule = "the images have no classes: put them into one folder a class, or use none";
         return Err(DataError::invalid("condition", "class", rule));
+    }
+    if config.condition == Condition::Text && !dataset.has_captions() {
+        let rule =
+            "the images have no captions: put them into metadata.jsonl, or use class or none";
+        return Err(DataError::invalid("condition", "text", rule));
     }
     Ok(dataset)
 }
@@ -95,6 +102,8 @@ mod tests {
         let path = Some(folder.path().to_owned());
         let bare = DataConfig { path, size: Some(4), ..named("image-folder") };
         assert!(open_error(&bare).contains("no classes"));
+        let text = DataConfig { condition: Condition::Text, ..bare.clone() };
+        assert!(open_error(&text).contains("no captions"));
         let unconditional = DataConfig { condition: Condition::None, ..bare };
         assert!(open(&unconditional, Path::new("/nowhere")).is_ok());
     }

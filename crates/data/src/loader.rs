@@ -62,11 +62,11 @@ pub struct Loader {
 impl Loader {
     /// Batches of `set`, whose levels it copies, in this order, from `options.first_image` on.
     ///
-    /// With `data.num_classes` 0 every condition is dropped.
+    /// With `data.num_classes` 0 every class is dropped, without `data.text` every caption.
     ///
     /// # Panics
-    /// If the order is not of the set's length, the batch size is 0, or `data` has captions or known pixels, which no
-    /// dataset has yet.
+    /// If the order is not of the set's length, the batch size is 0, `data.text` is set and the captions are in other numbers,
+    /// or `data` has known pixels, which no dataset has yet.
     pub fn new(
         set: impl Borrow<ImageSet>,
         order: Order,
@@ -116,14 +116,21 @@ impl Loader {
     }
 }
 
-/// A batch as numbers: pixels, then classes.
-type Rows = (Vec<f32>, Vec<i64>);
+/// A batch as numbers.
+#[derive(Debug)]
+struct Rows {
+    images: Vec<f32>,
+    class: Vec<i64>,
+    tokens: Vec<i64>,
+}
 
 /// Makes batches. Plain loops: libtorch's operators would start teams of threads beside training's.
 #[derive(Debug)]
 struct Maker {
     pixels: Vec<u8>,
     classes: Option<Vec<i64>>,
+    /// `max_tokens` an image; none without captions.
+    tokens: Vec<i64>,
     options: LoaderOptions,
     data: DataSpec,
     /// The pixel value of each level, by `from_levels`, so that loader and evaluation agree to the last bit.
@@ -132,12 +139,18 @@ struct Maker {
 
 impl Maker {
     fn new(set: &ImageSet, options: LoaderOptions, data: DataSpec) -> Self {
-        assert!(data.text.is_none() && !data.known_pixels, "captions and known pixels come later");
+        assert!(!data.known_pixels, "known pixels come later");
+        let tokens = data.text.as_ref().map_or_else(Vec::new, |text| {
+            let tokens = set.tokens.as_ref().expect("captions in numbers");
+            assert_eq!(tokens.size(), [set.len(), text.max_tokens]);
+            Vec::try_from(tokens.flatten(0, -1)).expect("i64 tokens on the host")
+        });
         let levels = Tensor::arange(256, (Kind::Int64, Device::Cpu));
         let classes = set.classes.as_ref().filter(|_| data.num_classes > 0);
         Self {
             pixels: Vec::try_from(set.images.flatten(0, -1)).expect("u8 images on the host"),
             classes: classes.map(|c| Vec::try_from(c).expect("i64 classes on the host")),
+            tokens,
             options,
             data,
             values: Vec::try_from(from_levels(&levels)).expect("256 values"),
@@ -148,25 +161,37 @@ impl Maker {
     fn rows(&self, first_image: u64, indices: &[u32]) -> Rows {
         let n = indices.len();
         let numel = self.data.shape.numel() as usize;
-        let mut images = vec![0f32; n * numel];
-        let mut class = vec![self.data.null_class(); n];
-        let rows = images.chunks_exact_mut(numel).zip(&mut class);
-        for ((number, index), (row, class)) in (first_image..).zip(indices).zip(rows) {
+        let max_tokens = self.data.max_tokens() as usize;
+        let mut rows = Rows {
+            images: vec![0.0; n * numel],
+            class: vec![self.data.null_class(); n],
+            tokens: vec![0; n * max_tokens],
+        };
+        for (i, (number, index)) in (first_image..).zip(indices).enumerate() {
             let index = *index as usize;
-            self.image(number, index, row);
-            if let Some(classes) = self.classes.as_ref().filter(|_| !self.is_dropped(number)) {
-                *class = classes[index];
+            self.image(number, index, &mut rows.images[i * numel..(i + 1) * numel]);
+            if self.is_dropped(number) {
+                continue;
             }
+            if let Some(classes) = &self.classes {
+                rows.class[i] = classes[index];
+            }
+            rows.tokens[i * max_tokens..(i + 1) * max_tokens]
+                .copy_from_slice(&self.tokens[index * max_tokens..(index + 1) * max_tokens]);
         }
-        (images, class)
+        rows
     }
 
-    fn to_batch(&self, (images, class): &Rows) -> Batch {
-        let n = class.len() as i64;
+    fn to_batch(&self, rows: &Rows) -> Batch {
+        let n = rows.class.len() as i64;
         let none = Conditions::none(n, &self.data, Device::Cpu);
         Batch {
-            images: Tensor::from_slice(images).reshape(self.data.shape.batch(n)),
-            conditions: Conditions { class: Tensor::from_slice(class), ..none },
+            images: Tensor::from_slice(&rows.images).reshape(self.data.shape.batch(n)),
+            conditions: Conditions {
+                class: Tensor::from_slice(&rows.class),
+                tokens: Tensor::from_slice(&rows.tokens).reshape([n, self.data.max_tokens()]),
+                ..none
+            },
         }
     }
 
@@ -199,6 +224,7 @@ impl Maker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tokenizer;
     use paragone_core::ImageShape;
 
     const SHAPE: ImageShape = ImageShape { channels: 2, height: 2, width: 3 };
@@ -279,6 +305,26 @@ mod tests {
         assert!(classes.iter().zip(&kept).all(|(got, class)| *got == 5 || got == class));
         let (_, all) = stream(LoaderOptions { drop_condition: 1.0, ..options() }, 5, 100);
         assert!(all.iter().all(|class| *class == 5));
+    }
+
+    #[test]
+    fn captions_come_with_their_images_and_are_dropped_whole() {
+        let captions: Vec<String> = (0..100).map(|i| format!("image number{i}")).collect();
+        let tokenizer = Tokenizer::train(&captions);
+        let set = ImageSet::new(&[0; 1200], SHAPE, None, Some(captions)).tokenized(&tokenizer);
+        let data = DataSpec { text: Some(tokenizer.spec()), ..spec(0) };
+        let options = LoaderOptions { batch_size: 500, drop_condition: 0.2, ..options() };
+        let mut loader = Loader::new(&set, Order::new(5, 100), options, data);
+        let tokens = Vec::<Vec<i64>>::try_from(loader.next().conditions.tokens).unwrap();
+        let order: Vec<u32> = Order::new(5, 100).from_image(0).take(500).collect();
+        let mut dropped = 0;
+        for (tokens, index) in tokens.iter().zip(order) {
+            let caption = tokenizer.encode(&format!("image number{index}")).tokens;
+            assert!(*tokens == caption || *tokens == [0, 0], "{tokens:?}");
+            dropped += u32::from(*tokens == [0, 0]);
+        }
+        // Binomial with mean 100 and standard deviation 9.
+        assert!((60..140).contains(&dropped), "{dropped}");
     }
 
     #[test]

@@ -156,8 +156,8 @@ impl Generator for DiffusionModel {
     /// Guidance is D_u + w (D_c − D_u), two network calls (Ho & Salimans 2022).
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
         request.check()?;
-        let &SampleRequest { conditions, noise, guidance_scale, temperature } = request;
-        let unprompted = (guidance_scale != 1.0).then(|| conditions.unprompted(&self.data));
+        let &SampleRequest { conditions, noise, guidance_scale, temperature, .. } = request;
+        let unprompted = (guidance_scale != 1.0).then(|| request.unwanted(&self.data));
         let (sigmas, shape) = (self.sigmas(), self.data.shape.dims());
         let heun = self.config.sampler.name == SamplerName::Heun;
         let steps = sigmas.len() - 1;

@@ -8,7 +8,7 @@ use crate::{
     layers::{strided_conv, upsample2x, zero_conv},
 };
 use paragone_core::{Conditions, DataSpec, Error, Result};
-use paragone_nn::{ConditionEmbedding, conv};
+use paragone_nn::{ConditionEmbedding, CrossAttention, conv};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{
@@ -88,6 +88,8 @@ impl UNetConfig {
 #[derive(Debug)]
 struct Level {
     blocks: Vec<ResBlock>,
+    /// After the blocks, for captioned data.
+    words: Option<CrossAttention>,
     /// To the next level; none at the end of the way.
     resample: Option<nn::Conv2D>,
 }
@@ -113,6 +115,9 @@ impl UNet {
         let (patch, embedding_dim) = (*patch, *embedding_dim);
         let folded = patch * patch;
         let last = widths.len() - 1;
+        let captioned = data.text.is_some();
+        let words =
+            |here: &Path, width| captioned.then(|| CrossAttention::new(here / "words", width));
         let mut channels = widths[0];
         let mut skips = vec![channels]; // channels of what the way up will see again
         let mut down = Vec::new();
@@ -124,11 +129,12 @@ impl UNet {
                 channels = width;
                 skips.push(channels);
             }
+            let words = words(&here, width);
             let resample = (level < last).then(|| {
                 skips.push(channels);
                 strided_conv(&here / "downsample", channels, channels, 3, 2)
             });
-            down.push(Level { blocks, resample });
+            down.push(Level { blocks, words, resample });
         }
         let middle = &path / "middle";
         let middle = (
@@ -146,8 +152,9 @@ impl UNet {
                 blocks.push(ResBlock::new(&here / i, channels + skip, width, embedding_dim));
                 channels = width;
             }
+            let words = words(&here, width);
             let resample = (level > 0).then(|| conv(&here / "upsample", channels, channels, 3));
-            up.push(Level { blocks, resample });
+            up.push(Level { blocks, words, resample });
         }
         Self {
             patch,
@@ -164,7 +171,13 @@ impl UNet {
 
     /// `x`: `[n, in_channels, h, w]`; `c_noise`: f32 `[n]`. Returns `[n, c, h, w]`, in bf16 under autocast.
     pub fn forward(&self, x: &Tensor, c_noise: &Tensor, conditions: &Conditions) -> Tensor {
-        let embedding = (self.noise.forward(c_noise) + self.condition.forward(conditions)).silu();
+        let condition = self.condition.forward(conditions);
+        let embedding = (self.noise.forward(c_noise) + &condition.vector).silu();
+        let read =
+            |level: &Level, h: Tensor| match level.words.as_ref().zip(condition.text.as_ref()) {
+                Some((words, text)) => words.forward(&h, text),
+                None => h,
+            };
         let mut h = x.pixel_unshuffle(self.patch).apply(&self.entrance);
         let mut skips = vec![h.shallow_clone()];
         for level in &self.down {
@@ -172,6 +185,7 @@ impl UNet {
                 h = block.forward(&h, &embedding);
                 skips.push(h.shallow_clone());
             }
+            h = read(level, h);
             if let Some(downsample) = &level.resample {
                 h = h.apply(downsample);
                 skips.push(h.shallow_clone());
@@ -188,6 +202,7 @@ impl UNet {
                 let skip = skips.pop().expect("as many skips as blocks on the way up");
                 h = block.forward(&Tensor::cat(&[h, skip], 1), &embedding);
             }
+            h = read(level, h);
             if let Some(upsample) = &level.resample {
                 h = upsample2x(&h).apply(upsample);
             }

@@ -52,7 +52,7 @@ impl DiscriminatorNet {
 
     /// The conditions as the discriminator knows them, f32 `[n, features]`.
     pub fn embed(&self, conditions: &Conditions) -> Tensor {
-        self.condition.forward(conditions)
+        self.condition.forward(conditions).vector
     }
 
     /// Logits `[n]`, higher for "real", in the images' kind also under autocast.

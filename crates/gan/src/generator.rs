@@ -5,7 +5,7 @@ use crate::{
     blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
 };
 use paragone_core::{Conditions, DataSpec, Noise};
-use paragone_nn::ConditionEmbedding;
+use paragone_nn::{ConditionEmbedding, CrossAttention};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Path},
@@ -20,12 +20,21 @@ pub struct GeneratorNet {
     condition: ConditionEmbedding,
     mapping: Option<[nn::Linear; 2]>,
     base: nn::Linear,
-    /// Blocks and, but at the last, the way up, coarse to fine.
-    resolutions: Vec<(Vec<ResidualBlock>, Option<nn::Conv2D>)>,
+    /// Coarse to fine.
+    resolutions: Vec<Resolution>,
     image: nn::Conv2D,
     patch: i64,
     /// Height and width of each noise map, in the order of use; none without pixel noise.
     noise_sizes: Vec<[i64; 2]>,
+}
+
+#[derive(Debug)]
+struct Resolution {
+    blocks: Vec<ResidualBlock>,
+    /// After the blocks, for captioned data.
+    words: Option<CrossAttention>,
+    /// The way up; none at the last.
+    up: Option<nn::Conv2D>,
 }
 
 /// What the generator leaves to chance.
@@ -55,7 +64,9 @@ impl GeneratorNet {
             let block = |j| ResidualBlock::new(&(&path / j), width, style_dim, config.pixel_noise);
             let next = config.widths.get(i + 1);
             let up = next.map(|&next| blocks::up_conv(&(&path / "up"), width, next));
-            ((0..number).map(block).collect(), up)
+            let captioned = data.text.is_some();
+            let words = captioned.then(|| CrossAttention::new(&path / "words", width));
+            Resolution { blocks: (0..number).map(block).collect(), words, up }
         });
         let noise_sizes = config.blocks.iter().enumerate().flat_map(|(i, &number)| {
             std::iter::repeat_n([base_dims[1] << i, base_dims[2] << i], number as usize)
@@ -82,17 +93,21 @@ impl GeneratorNet {
     /// Images f32 `[n, c, h, w]` as the discriminator sees them: bounded by nothing but its verdict. A tanh would have to be
     /// driven far into saturation by a black background, and no gradient leads back from there.
     pub fn forward(&self, draw: &Draw, conditions: &Conditions) -> Tensor {
-        let condition = self.condition.forward(conditions).to_kind(draw.z.kind());
-        let inputs = Tensor::cat(&[&draw.z, &condition], 1); // [n, 2 latent_dim]
+        let condition = self.condition.forward(conditions);
+        let vector = condition.vector.to_kind(draw.z.kind());
+        let inputs = Tensor::cat(&[&draw.z, &vector], 1); // [n, 2 latent_dim]
         let style = self.mapping.as_ref().map(|[first, second]| {
             leaky_relu(&leaky_relu(&inputs.apply(first)).apply(second)) // [n, style_dim]
         });
         let [channels, height, width] = self.base_dims;
         let mut x = inputs.apply(&self.base).view([-1, channels, height, width]);
         let mut noise = draw.pixels.iter();
-        for (blocks, up) in &self.resolutions {
+        for Resolution { blocks, words, up } in &self.resolutions {
             for block in blocks {
                 x = block.forward(&x, style.as_ref(), noise.next());
+            }
+            if let Some((words, text)) = words.as_ref().zip(condition.text.as_ref()) {
+                x = words.forward(&x, text);
             }
             if let Some(up) = up {
                 x = blocks::upsample(up, &x);

@@ -22,26 +22,39 @@ pub struct AttributeAccuracy {
 }
 
 impl Reading {
-    /// Compares with what was asked for: i64 `[n, attributes]`, negative where an image may have any value.
+    /// Compares with what was asked for: i64 `[n, attributes]`, negative where an image may have any value; or
+    /// `[n, alternatives, attributes]`, of which an image is judged by the one that it fits best.
     ///
     /// # Errors
-    /// [`MetricError::Shape`] for another number of images or attributes, [`MetricError::TooFew`] for no image.
+    /// [`MetricError::Shape`] for another number of images or attributes, or for no alternative; [`MetricError::TooFew`] for
+    /// no image.
     pub fn accuracy(&self, asked: &Tensor) -> Result<AttributeAccuracy> {
-        let size = self.values.size();
-        if asked.size() != size || asked.kind() != Kind::Int64 {
+        let (n, attributes) = self.values.size2()?;
+        let fits = match asked.size()[..] {
+            [rows, of] => (rows, of) == (n, attributes),
+            [rows, alternatives, of] => (rows, of) == (n, attributes) && alternatives > 0,
+            _ => false,
+        };
+        if !fits || asked.kind() != Kind::Int64 {
             return Err(MetricError::Shape {
                 what: "asked attributes",
-                expected: format!("Int64 {size:?}"),
+                expected: format!("Int64 {:?}", [n, attributes]),
                 got: format!("{:?} {:?}", asked.kind(), asked.size()),
             });
         }
-        if size[0] == 0 {
+        if n == 0 {
             return Err(MetricError::TooFew { what: "attribute accuracy", needs: 1, got: 0 });
         }
-        let asked = asked.to_device(Device::Cpu);
+        let asked = asked.to_device(Device::Cpu).reshape([n, -1, attributes]);
         let is_asked = asked.ge(0);
-        let right = self.values.eq_tensor(&asked).logical_or(&is_asked.logical_not());
-        let each = (0..size[1]).map(|attribute| {
+        let right = self.values.unsqueeze(1).eq_tensor(&asked).logical_or(&is_asked.logical_not());
+        let best = right.sum_dim_intlist(2, false, Kind::Int64).argmax(1, false); // [n]
+        let of_best = |x: &Tensor| {
+            let rows = best.reshape([n, 1, 1]).expand([n, 1, attributes], false);
+            x.gather(1, &rows, false).squeeze_dim(1)
+        };
+        let (right, is_asked) = (of_best(&right), of_best(&is_asked));
+        let each = (0..attributes).map(|attribute| {
             let rows = is_asked.select(1, attribute);
             let right = right.select(1, attribute).masked_select(&rows);
             (right.numel() > 0).then(|| share(&right))
@@ -74,6 +87,20 @@ mod tests {
         assert_eq!(accuracy.each, [Some(2.0 / 3.0), Some(0.75), None]);
         // The first and the third image show all that was asked of them.
         assert_eq!(accuracy.all, 0.5);
+    }
+
+    #[test]
+    fn of_alternatives_the_one_that_fits_best_counts() {
+        let reading = reading(&[[0, 1, 2], [0, 1, 2], [0, 1, 2]]);
+        let asked = [
+            [[3i64, 1, 2], [0, 1, 2]], // the second, whole
+            [[0, 1, 0], [1, 0, 2]],    // the first, but for its last
+            [[0, 1, 2], [1, 0, -1]],
+        ];
+        let asked = Tensor::from_slice(asked.as_flattened().as_flattened()).reshape([3, 2, 3]);
+        let accuracy = reading.accuracy(&asked).unwrap();
+        assert_eq!(accuracy.each, [Some(1.0), Some(1.0), Some(2.0 / 3.0)]);
+        assert_eq!(accuracy.all, 2.0 / 3.0);
     }
 
     #[test]

@@ -1,60 +1,54 @@
-//! One vector an image for what it is asked to be: its class and the pooled tokens of its caption.
+//! What an image is asked to be, its class and its caption, as a vector and as words.
 
+use crate::{
+    layers::linear,
+    text::{EncodedText, TextEncoder},
+};
 use paragone_core::{Conditions, DataSpec};
 use std::borrow::Borrow;
 use tch::{
-    Kind, Tensor,
-    nn::{Init, Path},
+    Tensor,
+    nn::{self, Init, Path},
 };
 
-/// Embeds the class and text of [`Conditions`] into vectors; known pixels are not its business, being images.
+/// Embeds the class and text of [`Conditions`]; known pixels are not its business, being images.
 #[derive(Debug)]
 pub struct ConditionEmbedding {
     /// f32 `[num_classes + 1, dim]`; the last row stands for "no class".
     class: Tensor,
-    text: Option<PooledText>,
+    text: Option<(TextEncoder, nn::Linear)>,
 }
 
-/// A caption as the mean of its tokens' embeddings.
+/// Conditions as networks see them.
 #[derive(Debug)]
-struct PooledText {
-    /// f32 `[vocab_size, dim]`.
-    tokens: Tensor,
-    /// f32 `[dim]`: stands for "no caption".
-    null: Tensor,
+pub struct EmbeddedConditions {
+    /// f32 `[n, dim]`: everything at once.
+    pub vector: Tensor,
+    /// The captions word by word, for captioned data: what [`CrossAttention`](crate::CrossAttention) looks at.
+    pub text: Option<EncodedText>,
 }
 
 impl ConditionEmbedding {
-    /// Creates the parameters `class`, and `tokens` and `no_text` for captioned data, all standard normal.
+    /// Creates the parameters `class`, standard normal, and for captioned data those of `text` and `summary`.
     pub fn new<'a>(path: impl Borrow<Path<'a>>, data: &DataSpec, dim: i64) -> Self {
         let path = path.borrow();
         let standard = Init::Randn { mean: 0.0, stdev: 1.0 };
         let class = path.var("class", &[data.num_classes + 1, dim], standard);
-        let text = data.text.as_ref().map(|text| PooledText {
-            tokens: path.var("tokens", &[text.vocab_size, dim], standard),
-            null: path.var("no_text", &[dim], standard),
+        let text = data.text.as_ref().map(|text| {
+            let summary = linear(path / "summary", EncodedText::WIDTH, dim);
+            (TextEncoder::new(path / "text", text), summary)
         });
         Self { class, text }
     }
 
-    /// f32 `[n, dim]`, one row an image.
-    pub fn forward(&self, conditions: &Conditions) -> Tensor {
+    /// One row an image.
+    pub fn forward(&self, conditions: &Conditions) -> EmbeddedConditions {
         let class = Tensor::embedding(&self.class, &conditions.class, -1, false, false);
-        match &self.text {
-            None => class,
-            Some(text) => class + text.forward(&conditions.tokens),
-        }
-    }
-}
-
-impl PooledText {
-    fn forward(&self, tokens: &Tensor) -> Tensor {
-        let words = tokens.not_equal(0).to_kind(Kind::Float).unsqueeze(-1); // [n, max_tokens, 1]
-        let num_words = words.sum_dim_intlist(1, false, Kind::Float); // [n, 1]
-        let embedded = Tensor::embedding(&self.tokens, tokens, -1, false, false);
-        let sum = (embedded * words).sum_dim_intlist(1, false, Kind::Float);
-        let mean = sum / num_words.clamp_min(1.0);
-        mean.where_self(&num_words.greater(0.0), &self.null)
+        let Some((encoder, summary)) = &self.text else {
+            return EmbeddedConditions { vector: class, text: None };
+        };
+        let text = encoder.forward(&conditions.tokens);
+        EmbeddedConditions { vector: class + text.summary().apply(summary), text: Some(text) }
     }
 }
 
@@ -63,7 +57,7 @@ mod tests {
     use super::*;
     use crate::LOCK;
     use paragone_core::{ImageShape, TextSpec};
-    use tch::{Device, nn::VarStore};
+    use tch::{Device, Kind, nn::VarStore};
 
     fn spec(text: Option<TextSpec>) -> DataSpec {
         DataSpec {
@@ -85,25 +79,28 @@ mod tests {
         let rows = &vars.variables()["condition.class"];
         assert_eq!(rows.size(), [4, 5]);
         let asked = Conditions::of_classes(&[2, 0], &data, Device::Cpu);
-        let out = embedding.forward(&asked);
+        let out = embedding.forward(&asked).vector;
         assert!(out.get(0).equal(&rows.get(2)) && out.get(1).equal(&rows.get(0)));
-        let none = embedding.forward(&Conditions::none(1, &data, Device::Cpu));
+        let none = embedding.forward(&Conditions::none(1, &data, Device::Cpu)).vector;
         assert!(none.get(0).equal(&rows.get(3)));
     }
 
     #[test]
-    fn text_is_a_mean_over_words_and_padding_means_none() {
+    fn class_and_caption_both_count() {
         let _lock = LOCK.lock().unwrap();
         let vars = VarStore::new(Device::Cpu);
         let data = spec(Some(TextSpec { vocab_size: 6, max_tokens: 3 }));
         let embedding = ConditionEmbedding::new(vars.root(), &data, 5);
-        let vars = vars.variables();
-        let mut conditions = Conditions::of_classes(&[1, 1], &data, Device::Cpu);
-        conditions.tokens = Tensor::from_slice(&[2i64, 5, 0, 0, 0, 0]).reshape([2, 3]);
-        let out = embedding.forward(&conditions);
-        let class = vars["class"].get(1);
-        let mean = (vars["tokens"].get(2) + vars["tokens"].get(5)) / 2.0;
-        assert!(out.get(0).allclose(&(&class + mean), 1e-6, 1e-6, false));
-        assert!(out.get(1).allclose(&(class + &vars["no_text"]), 1e-6, 1e-6, false));
+        let mut conditions = Conditions::of_classes(&[1, 1, 2, 2], &data, Device::Cpu);
+        let tokens = [[2i64, 5, 0], [0, 0, 0], [2, 5, 0], [0, 0, 0]];
+        conditions.tokens = Tensor::from_slice(tokens.as_flattened()).reshape([4, 3]);
+        let embedded = embedding.forward(&conditions);
+        assert!(embedded.text.is_some());
+        let row = |i: i64| embedded.vector.get(i);
+        let close = |a: Tensor, b: Tensor| a.allclose(&b, 1e-5, 1e-5, false);
+        // What the caption adds is the same for every class.
+        assert!(close(row(0) - row(1), row(2) - row(3)));
+        assert!(!close(row(0), row(1)) && !close(row(0), row(2)));
+        assert_eq!(embedded.vector.kind(), Kind::Float);
     }
 }

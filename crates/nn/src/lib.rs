@@ -4,9 +4,11 @@
 mod condition;
 mod layers;
 pub mod pixel;
+mod text;
 
-pub use condition::ConditionEmbedding;
+pub use condition::{ConditionEmbedding, EmbeddedConditions};
 pub use layers::{conv, linear, pytorch_init};
+pub use text::{CrossAttention, EncodedText, TextEncoder};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.
 #[cfg(test)]

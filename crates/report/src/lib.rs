@@ -22,9 +22,9 @@ pub use grid::{GridOptions, Row, comparison_grid, film_strip, sample_grid};
 pub use html::{Figure, LearningCurve, Page, Section, html};
 pub use png::save_png;
 pub use results::{
-    BitsPerDim, BySplit, CalibrationRow, ClassScore, Curves, FeatureScores, FrontierPoint,
-    Memorization, ModelRow, PointScores, Results, Sampling, SamplingPoint, Score, Scores, Training,
-    TrainingPoint, Truth,
+    BitsPerDim, BySplit, CalibrationRow, CaptionScores, ClassScore, Curves, FeatureScores,
+    FrontierPoint, Memorization, ModelRow, PointScores, Results, Sampling, SamplingPoint, Score,
+    Scores, Training, TrainingPoint, Truth,
 };
 pub use seeds::SeedGroup;
 pub use table::{Better, Cell, Column, Table, TableRow};

@@ -45,6 +45,9 @@ pub struct ModelRow {
     pub further_bits_per_dim: Vec<BitsPerDim>,
     /// What the known distribution of the data says; `None` where it is not known.
     pub truth: Option<Truth>,
+    /// How much of what captions say its samples show, where that can be judged.
+    #[serde(default)]
+    pub captions: Option<CaptionScores>,
     /// Whether it repeats training images, if that was looked into.
     pub memorization: Option<Memorization>,
     /// Scores of fewer images along its training and under other settings of its sampler.
@@ -309,6 +312,20 @@ pub struct CalibrationRow {
     pub other_features: BTreeMap<String, FeatureScores>,
     /// What the known distribution of the data says; `None` where it is not known.
     pub truth: Option<Truth>,
+    /// How much of what captions say they show, where that can be judged.
+    #[serde(default)]
+    pub captions: Option<CaptionScores>,
+}
+
+/// Shares of images that show what their captions say: `all` that they say, `all of` those with so many objects, and single
+/// attributes by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptionScores {
+    /// Captions like those of training.
+    pub seen: BTreeMap<String, f64>,
+    /// Captions that combine attributes as training never did; empty where there are none.
+    pub held_out: BTreeMap<String, f64>,
 }
 
 impl Score {

@@ -176,6 +176,7 @@ fn results() -> Results {
         per_class: Vec::new(),
         further_bits_per_dim: Vec::new(),
         truth: None,
+        captions: None,
         memorization: None,
         curves: Curves::default(),
         facts: BTreeMap::from([("latent_dim".into(), 64.0)]),
@@ -199,6 +200,7 @@ fn results() -> Results {
         ),
         other_features: BTreeMap::new(),
         truth: None,
+        captions: None,
     };
     Results {
         protocol: serde_json::json!({ "samples": 10000 }),

@@ -145,8 +145,17 @@ pub struct SampleArgs {
     /// Classes to ask for, by name or number, repeated over the images [default: all in turn]
     #[arg(long, value_delimiter = ',')]
     pub class: Vec<String>,
-    /// Ask for no class
-    #[arg(long, conflicts_with = "class")]
+    /// What to ask for in words, given once or more, repeated over the images
+    #[arg(long, value_name = "TEXT", conflicts_with = "class")]
+    pub prompt: Vec<String>,
+    /// File of further prompts, one a line
+    #[arg(long, value_name = "FILE", conflicts_with = "class")]
+    pub prompts: Option<PathBuf>,
+    /// What guidance pushes away from [default: no prompt]; needs a --guidance-scale above 1
+    #[arg(long, value_name = "TEXT")]
+    pub negative_prompt: Option<String>,
+    /// Ask for nothing
+    #[arg(long, conflicts_with_all = ["class", "prompt", "prompts"])]
     pub unconditional: bool,
     /// Seed of the first image; the others count up
     #[arg(long, default_value_t = 0)]
@@ -166,9 +175,9 @@ pub struct SampleArgs {
     /// PNG to write
     #[arg(long, default_value = "samples.png")]
     pub out: PathBuf,
-    /// Columns of the grid
-    #[arg(long, default_value_t = 8)]
-    pub columns: usize,
+    /// Columns of the grid [default: 8, or one a prompt]
+    #[arg(long)]
+    pub columns: Option<usize>,
     /// Device and threads.
     #[command(flatten)]
     pub device: DeviceArgs,

@@ -4,7 +4,8 @@ use crate::config::{Experiment, Problem};
 use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
 use paragone_data::{
-    DataConfig, DataError, Dataset, ImageSet, Loader, LoaderOptions, Order, Split, hex,
+    Condition, DataConfig, DataError, Dataset, ImageSet, Loader, LoaderOptions, Order, Split,
+    Tokenizer, hex,
 };
 use sha2::{Digest, Sha256};
 use std::{cell::OnceCell, path::Path};
@@ -18,6 +19,8 @@ pub struct RunData {
     pub dataset: Box<dyn Dataset>,
     /// What families may know of it.
     pub spec: DataSpec,
+    /// Numbers the words of captions, where captions are the condition.
+    pub tokenizer: Option<Tokenizer>,
     /// The training images.
     pub train: ImageSet,
     test: OnceCell<ImageSet>,
@@ -35,8 +38,12 @@ impl RunData {
         };
         let dataset = paragone_data::open(&config, datasets).map_err(place)?;
         let train = dataset.load(Split::Train).map_err(place)?;
-        let spec = paragone_data::data_spec(&train, &*dataset, &config);
-        Ok(Self { config, seed: experiment.seed, dataset, spec, train, test: OnceCell::new() })
+        let captions = train.captions.as_deref().filter(|_| config.condition == Condition::Text);
+        let tokenizer = captions.map(Tokenizer::train);
+        let spec = paragone_data::data_spec(&train, &*dataset, &config, tokenizer.as_ref());
+        let train = tokenized(train, tokenizer.as_ref());
+        let (seed, test) = (experiment.seed, OnceCell::new());
+        Ok(Self { config, seed, dataset, spec, tokenizer, train, test })
     }
 
     /// The images that models are tested on, read when they are first asked for.
@@ -44,9 +51,18 @@ impl RunData {
         match self.test.get() {
             Some(test) => Ok(test),
             None => {
-                let test = self.dataset.load(Split::Test)?;
+                let test = tokenized(self.dataset.load(Split::Test)?, self.tokenizer.as_ref());
                 Ok(self.test.get_or_init(|| test))
             }
+        }
+    }
+
+    /// Images of what no training image shows, with their captions, where there are some.
+    pub fn held_out(&self) -> Result<Option<ImageSet>> {
+        match self.dataset.load(Split::HeldOut) {
+            Ok(set) => Ok(Some(tokenized(set, self.tokenizer.as_ref()))),
+            Err(DataError::NoSuchSplit { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -85,6 +101,13 @@ impl RunData {
 
     fn order_seed(&self) -> u64 {
         mix(&[self.seed, 2])
+    }
+}
+
+fn tokenized(set: ImageSet, tokenizer: Option<&Tokenizer>) -> ImageSet {
+    match tokenizer {
+        Some(tokenizer) => set.tokenized(tokenizer),
+        None => set,
     }
 }
 

@@ -120,5 +120,7 @@ pub fn extractor(
 
 fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {
     let judge = ClassifierFeatures::judge_for_dataset(data.dataset.name(), device).ok()?;
-    (judge.card().shape == data.spec.shape && data.spec.num_classes > 0).then_some(judge)
+    let captions_are_judged = data.spec.text.is_some() && data.train.asked.is_some();
+    let can_tell = data.spec.num_classes > 0 || captions_are_judged;
+    (judge.card().shape == data.spec.shape && can_tell).then_some(judge)
 }

@@ -113,6 +113,11 @@ impl ModelDir {
         self.0.join("data.json")
     }
 
+    /// The numbers of words, for captioned data.
+    pub fn tokenizer(&self) -> PathBuf {
+        self.0.join("tokenizer.json")
+    }
+
     /// Checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")

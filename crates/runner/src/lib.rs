@@ -15,6 +15,7 @@ pub mod files;
 pub mod interrupt;
 pub mod log;
 pub mod manifest;
+mod prompts;
 pub mod strips;
 pub mod train;
 pub mod trained;

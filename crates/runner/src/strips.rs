@@ -1,14 +1,10 @@
 //! Film strips: how a model makes its images.
 
-use crate::{
-    draw::{cycle_classes, to_bytes},
-    interrupt,
-    log::Reporter,
-};
+use crate::{draw::to_bytes, interrupt, log::Reporter};
 use anyhow::Result;
 use image::RgbImage;
 use paragone_core::{
-    Batch, Conditions, DataSpec, Error, Generator, Latents, Noise, Noising, Progress, SampleRequest,
+    Batch, Conditions, Error, Generator, Latents, Noise, Noising, Progress, SampleRequest,
 };
 use std::ops::ControlFlow;
 use tch::{Device, Tensor};
@@ -36,15 +32,11 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// `n` images of `seed` and those that follow it, every class in turn, in `frames` frames.
-    pub fn new(n: usize, frames: usize, seed: u64, data: &DataSpec, device: Device) -> Self {
-        let classes = cycle_classes(data, n, n);
-        let seeds = (0..n as u64).map(|i| seed + i).collect();
-        Self {
-            conditions: Conditions::of_classes(&classes, data, device),
-            noise: Noise::new(seeds, device),
-            frames,
-        }
+    /// An image for every row of `conditions`, of `seed` and those that follow it, in `frames` frames.
+    pub fn new(conditions: &Conditions, frames: usize, seed: u64, device: Device) -> Self {
+        let seeds = (0..conditions.len() as u64).map(|i| seed + i).collect();
+        let conditions = conditions.to_device(device);
+        Self { conditions, noise: Noise::new(seeds, device), frames }
     }
 
     /// Number of images.

@@ -5,7 +5,9 @@ use crate::{
     layers::{ResBlock, depth_to_space, space_to_depth},
 };
 use paragone_core::{Conditions, DataSpec, Result};
-use paragone_nn::{ConditionEmbedding, conv, linear, pixel::PixelHead};
+use paragone_nn::{
+    ConditionEmbedding, CrossAttention, EmbeddedConditions, conv, linear, pixel::PixelHead,
+};
 use tch::{
     Kind, Tensor,
     nn::{self, Path},
@@ -36,6 +38,8 @@ struct LadderLevel {
     spec: Level,
     encoder: Vec<ResBlock>,
     condition: nn::Linear,
+    /// For captioned data.
+    words: Option<CrossAttention>,
     groups: Vec<Group>,
     /// The decoder's blocks of a level without groups.
     blocks: Vec<ResBlock>,
@@ -97,7 +101,7 @@ impl Ladder {
         for (i, spec) in specs.into_iter().enumerate() {
             let above = levels.last().map(|level| &level.spec);
             let path = path / "levels" / i;
-            levels.push(LadderLevel::new(&path, spec, above, config, gain));
+            levels.push(LadderLevel::new(&path, spec, above, config, data, gain));
         }
         Ok(Self { levels, condition, start, stem, head, patch, data: (data.mean, data.std) })
     }
@@ -111,8 +115,8 @@ impl Ladder {
         shapes.collect()
     }
 
-    /// The conditions as vectors, f32 `[n, condition_dim]`.
-    pub(crate) fn embed(&self, conditions: &Conditions) -> Tensor {
+    /// The conditions as the decoder sees them, their vector f32 `[n, condition_dim]`.
+    pub(crate) fn embed(&self, conditions: &Conditions) -> EmbeddedConditions {
         self.condition.forward(conditions)
     }
 
@@ -139,18 +143,21 @@ impl Ladder {
     /// the pixels' distributions, f32 `[n, p, h, w]`.
     pub(crate) fn decode(
         &self,
-        condition: &Tensor,
+        condition: &EmbeddedConditions,
         features: Option<&[Tensor]>,
         choose: &mut dyn FnMut(Choice) -> Tensor,
     ) -> Tensor {
-        let n = condition.size()[0];
+        let n = condition.vector.size()[0];
         let mut h = self.start.expand([n, -1, -1, -1], false);
         let mut group_number = 0;
         for (i, level) in self.levels.iter().enumerate() {
             if let Some(above) = &level.above {
                 h = depth_to_space(&h.apply(&above.down), above.factor);
             }
-            h = &h + condition.apply(&level.condition).unsqueeze(-1).unsqueeze(-1);
+            h = &h + condition.vector.apply(&level.condition).unsqueeze(-1).unsqueeze(-1);
+            if let Some((words, text)) = level.words.as_ref().zip(condition.text.as_ref()) {
+                h = words.forward(&h, text);
+            }
             for group in &level.groups {
                 h = group.forward(&h, features.map(|f| &f[i]), |prior, posterior| {
                     choose(Choice { group: group_number, prior, posterior })
@@ -164,7 +171,14 @@ impl Ladder {
 }
 
 impl LadderLevel {
-    fn new(path: &Path, spec: Level, above: Option<&Level>, config: &VaeConfig, gain: f64) -> Self {
+    fn new(
+        path: &Path,
+        spec: Level,
+        above: Option<&Level>,
+        config: &VaeConfig,
+        data: &DataSpec,
+        gain: f64,
+    ) -> Self {
         let channels = spec.channels;
         let kernel = if spec.height * spec.width == 1 { 1 } else { 3 };
         let blocks = |path: Path, num_blocks: i64| -> Vec<ResBlock> {
@@ -191,6 +205,7 @@ impl LadderLevel {
         Self {
             encoder: blocks(path / "encoder", config.blocks),
             condition: linear(path / "condition", config.condition_dim, channels),
+            words: data.text.is_some().then(|| CrossAttention::new(path / "words", channels)),
             blocks: blocks(path / "blocks", num_blocks),
             groups,
             above,

@@ -53,7 +53,7 @@ impl Model {
         for draw in 0..draws {
             let noise = noise.fork(draw);
             // log p(z) - log q(z | x), or its expectation.
-            let mut log_ratio = Tensor::zeros([batch.len()], (Kind::Double, condition.device()));
+            let mut log_ratio = Tensor::zeros([batch.len()], (Kind::Double, batch.images.device()));
             let params = self.ladder.decode(&condition, Some(&features), &mut |choice| {
                 let (prior, posterior) = (choice.prior, choice.posterior.expect("features"));
                 let eps = noise.normal(choice.group as u64, &self.latent_shapes[choice.group]);

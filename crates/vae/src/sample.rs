@@ -53,11 +53,12 @@ impl Model {
     ) -> Result<Tensor> {
         request.check()?;
         let guided = request.guidance_scale != 1.0;
-        let mut condition = self.ladder.embed(request.conditions);
-        if guided {
-            let unprompted = self.ladder.embed(&request.conditions.unprompted(&self.data));
-            condition = Tensor::cat(&[condition, unprompted], 0);
-        }
+        let condition = if guided {
+            let unprompted = request.unwanted(&self.data);
+            self.ladder.embed(&request.conditions.followed_by(&unprompted))
+        } else {
+            self.ladder.embed(request.conditions)
+        };
         let params = self.ladder.decode(&condition, None, &mut |choice| {
             if !guided {
                 return latents(choice.group, &choice.prior);

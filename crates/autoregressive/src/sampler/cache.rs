@@ -72,8 +72,9 @@ impl FeatureCache {
         let mut biases = network.gate_biases(&conditions);
         let mut m = size;
         if request.guidance_scale != 1.0 {
-            let unprompted = network.gate_biases(&conditions.unprompted(data));
-            biases = biases.iter().zip(&unprompted).map(|(a, b)| a.followed_by(b)).collect();
+            let unwanted = request.unwanted(data).narrow(start, size);
+            let unwanted = network.gate_biases(&unwanted);
+            biases = biases.iter().zip(&unwanted).map(|(a, b)| a.followed_by(b)).collect();
             m *= 2;
         }
         let options = (network.kind(), network.device());

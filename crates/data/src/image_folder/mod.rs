@@ -64,6 +64,10 @@ impl Dataset for ImageFolder {
         &self.class_names
     }
 
+    fn has_captions(&self) -> bool {
+        self.train.iter().chain(&self.test).all(|entry| entry.caption.is_some())
+    }
+
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
         let (train, test) = (self.train.len() as u64, self.test.len() as u64);
         let rows = self.parts.rows(self.name(), split, train, test)?;

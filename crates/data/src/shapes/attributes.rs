@@ -1,8 +1,9 @@
 //! What there is to read in a picture: the scene's class and every word of the grammar that it shows, as numbers.
 
 use super::{
+    captions::Description,
     grammar::{Background, Colour, Relation, Shape, Size},
-    scene::{Scene, class_names},
+    scene::{Scene, class_names, class_of},
 };
 use paragone_core::Attribute;
 
@@ -43,10 +44,90 @@ impl Scene {
     }
 }
 
+impl Scene {
+    /// What a caption of the scene asks for, as values of [`attributes`](super::attributes), -1 where it leaves them open, in two
+    /// ways of reading it: unless a size tells which object is the main one, it may be either.
+    pub fn asked(&self, description: &Description) -> [[i64; 9]; 2] {
+        let [class, background, objects, shape, colour, size, other_shape, other_colour, relation] =
+            self.attributes();
+        let told = |told: bool, value: i64| if told { value } else { -1 };
+        let background = told(description.background, background);
+        let size = told(description.main_size, size);
+        let Some(second) = &self.second else {
+            return [[class, background, objects, shape, colour, size, -1, -1, -1]; 2];
+        };
+        let as_drawn =
+            [class, background, objects, shape, colour, size, other_shape, other_colour, relation];
+        if description.main_size || description.second_size {
+            return [as_drawn; 2];
+        }
+        let turned = [
+            class_of(second.object.shape, second.object.colour.tone()) as i64,
+            background,
+            objects,
+            second.object.shape as i64,
+            second.object.colour as i64,
+            -1,
+            shape + 1,
+            colour + 1,
+            second.relation.inverse() as i64 + 1,
+        ];
+        [as_drawn, turned]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shapes::scene::{Object, Second};
+    use crate::shapes::{
+        captions::describe,
+        draw,
+        scene::{Object, Second},
+    };
+
+    #[test]
+    fn what_is_asked_is_what_the_scene_shows_in_one_of_two_readings() {
+        let mut turned = 0;
+        for seed in 0..5000 {
+            let scene = draw::scene(seed);
+            let said = describe(&scene, seed);
+            let [first, second] = scene.asked(&said);
+            let shown = scene.attributes();
+            assert!(first.iter().zip(shown).all(|(asked, shown)| [-1, shown].contains(asked)));
+            assert_eq!(first[1] < 0, !said.background);
+            assert_eq!(first[5] < 0, !said.main_size);
+            turned += i32::from(first != second);
+        }
+        // Two objects in three of ten scenes; the sizes of neither are told in 7 of 27.
+        assert!(turned > 100, "{turned}");
+    }
+
+    #[test]
+    fn turned_round_the_second_object_is_the_main_one() {
+        let object =
+            |shape, colour, size, radius, x| Object { shape, colour, size, radius, x, y: 32 };
+        let main = object(Shape::Cross, Colour::Cyan, Size::Medium, 15, 44);
+        let small = object(Shape::Ring, Colour::Red, Size::Small, 10, 14);
+        let second = Some(Second { relation: Relation::RightOf, object: small });
+        let scene = Scene { background: Background::White, main, second };
+        let mut said = describe(&scene, 0);
+        (said.background, said.main_size, said.second_size) = (false, false, false);
+        // Also the picture of a red ring, the main object, left of a small cyan cross.
+        let other = Scene {
+            main: Object { size: Size::Medium, radius: 15, ..small },
+            second: Some(Second {
+                relation: Relation::LeftOf,
+                object: Object { size: Size::Small, radius: 10, ..main },
+            }),
+            ..scene
+        };
+        let [_, turned] = scene.asked(&said);
+        let [as_drawn, _] = other.asked(&said);
+        assert_eq!(turned, as_drawn);
+        said.second_size = true;
+        let [as_drawn, turned] = scene.asked(&said);
+        assert_eq!(turned, as_drawn);
+    }
 
     #[test]
     fn numbers_stand_for_the_words_of_the_scene() {

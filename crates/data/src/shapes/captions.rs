@@ -7,39 +7,69 @@ use super::{
 };
 use crate::random::Random;
 
-/// A caption of the scene: the same one for the same seed, true whatever the seed.
-pub fn caption(scene: &Scene, seed: u64) -> String {
+/// A caption, and what of its scene it tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The caption.
+    pub text: String,
+    /// Whether it names the background.
+    pub background: bool,
+    /// Whether it says how large the main object is.
+    pub main_size: bool,
+    /// Whether it says how large the second object is.
+    pub second_size: bool,
+}
+
+/// A caption of the scene: the same one for the same seed, true whatever the seed. Shapes, colours and the relation of two
+/// objects are always told.
+pub fn describe(scene: &Scene, seed: u64) -> Description {
     let random = &mut Random::new(&[seed]);
-    let what = match &scene.second {
-        None => alone(&scene.main, random),
+    let (what, main_size, second_size) = match &scene.second {
+        None => {
+            let (text, size) = alone(&scene.main, random);
+            (text, size, false)
+        }
         Some(second) => pair(&scene.main, second.relation, &second.object, random),
     };
-    match random.below(4) {
-        0 => format!("{what} {}", behind(scene.background, random)),
-        1 => format!("{} {what}", random.pick(&["a picture of", "an image of", "a drawing of"])),
-        _ => what,
-    }
-}
-
-fn alone(object: &Object, random: &mut Random) -> String {
-    let noun = noun_phrase(object, random);
-    match random.below(3) {
-        0 => format!("{noun} {}", place(object, random)),
-        _ => noun,
-    }
-}
-
-fn pair(main: &Object, relation: Relation, second: &Object, random: &mut Random) -> String {
-    // Half of the captions begin with the second object, which turns the relation round.
-    let (a, relation, b) = match random.below(2) {
-        0 => (main, relation, second),
-        _ => (second, relation.inverse(), main),
+    let (text, background) = match random.below(4) {
+        0 => (format!("{what} {}", behind(scene.background, random)), true),
+        1 => {
+            let opening = random.pick(&["a picture of", "an image of", "a drawing of"]);
+            (format!("{opening} {what}"), false)
+        }
+        _ => (what, false),
     };
-    let (a, b) = (noun_phrase(a, random), noun_phrase(b, random));
+    Description { text, background, main_size, second_size }
+}
+
+/// Words for an object, and whether they say its size.
+type Phrase = (String, bool);
+
+fn alone(object: &Object, random: &mut Random) -> Phrase {
+    let (noun, size) = noun_phrase(object, random);
     match random.below(3) {
+        0 => (format!("{noun} {}", place(object, random)), size),
+        _ => (noun, size),
+    }
+}
+
+/// Words for two objects, and whether they say the main one's size and the second one's.
+fn pair(
+    main: &Object,
+    relation: Relation,
+    second: &Object,
+    random: &mut Random,
+) -> (String, bool, bool) {
+    // Half of the captions begin with the second object, which turns the relation round.
+    let turned = random.below(2) != 0;
+    let (a, relation, b) =
+        if turned { (second, relation.inverse(), main) } else { (main, relation, second) };
+    let ((a, a_size), (b, b_size)) = (noun_phrase(a, random), noun_phrase(b, random));
+    let text = match random.below(3) {
         0 => format!("{b} with {a} {}", beside(relation)),
         _ => format!("{a} {} {b}", related(relation, random)),
-    }
+    };
+    if turned { (text, b_size, a_size) } else { (text, a_size, b_size) }
 }
 
 fn related(relation: Relation, random: &mut Random) -> &'static str {
@@ -60,7 +90,7 @@ fn beside(relation: Relation) -> &'static str {
     }
 }
 
-fn noun_phrase(object: &Object, random: &mut Random) -> String {
+fn noun_phrase(object: &Object, random: &mut Random) -> Phrase {
     let size = random.pick(match object.size {
         Size::Small => &["small", "little", "tiny"],
         Size::Medium => &["", "", "medium"],
@@ -75,7 +105,7 @@ fn noun_phrase(object: &Object, random: &mut Random) -> String {
         format!("{size} {colour} {shape}")
     };
     let article = if words.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {words}")
+    (format!("{article} {words}"), !size.is_empty())
 }
 
 fn colour_word(colour: Colour, random: &mut Random) -> &'static str {
@@ -142,6 +172,10 @@ mod tests {
     use crate::shapes::{draw, scene::Second};
     use std::collections::HashSet;
 
+    fn caption(scene: &Scene, seed: u64) -> String {
+        describe(scene, seed).text
+    }
+
     fn pair_scene() -> Scene {
         let object =
             |shape, colour, size, radius, x| Object { shape, colour, size, radius, x, y: 32 };
@@ -189,6 +223,23 @@ mod tests {
             vocabulary.extend(words.into_iter().map(str::to_owned));
         }
         assert!((50..100).contains(&vocabulary.len()), "{}", vocabulary.len());
+    }
+
+    #[test]
+    fn descriptions_know_what_they_say() {
+        let sizes = ["small", "little", "tiny", "medium", "large", "big", "huge"];
+        let backgrounds = ["background", "on black", "on gray", "on grey", "on white"];
+        for seed in 0..20_000 {
+            let scene = draw::scene(seed);
+            let said = describe(&scene, seed);
+            let names_one = |words: &[&str]| words.iter().any(|word| said.text.contains(word));
+            assert_eq!(said.background, names_one(&backgrounds), "{said:?}");
+            assert_eq!(said.main_size || said.second_size, names_one(&sizes), "{said:?}");
+            if scene.second.is_some() {
+                // The main object of two is medium, the other one small.
+                assert_eq!(said.main_size, names_one(&["medium"]), "{said:?}");
+            }
+        }
     }
 
     #[test]

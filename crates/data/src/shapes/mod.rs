@@ -16,7 +16,7 @@ mod truth;
 mod world;
 
 pub use attributes::attributes;
-pub use captions::caption;
+pub use captions::{Description, describe};
 pub use corrupt::{Corruption, Source};
 pub use density::{PixelNoise, TrueBits, log_probability, true_bits_per_dim};
 pub use draw::{any_scene, held_out_scene, scene, scenes, simple_scene};
@@ -145,9 +145,24 @@ impl Dataset for Shapes {
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
         let scenes = self.scenes(split)?;
         let seeds = self.seeds(split)?;
-        let captions =
-            scenes.par_iter().zip(&seeds).map(|(scene, seed)| caption(scene, mix(&[*seed, 1])));
-        Ok(self.picture(&scenes, &seeds, Some(captions.collect())))
+        let descriptions: Vec<Description> = scenes
+            .par_iter()
+            .zip(&seeds)
+            .map(|(scene, seed)| describe(scene, mix(&[*seed, 1])))
+            .collect();
+        let asked: Vec<i64> = scenes
+            .iter()
+            .zip(&descriptions)
+            .flat_map(|(scene, description)| scene.asked(description))
+            .flatten()
+            .collect();
+        let asked = Tensor::from_slice(&asked).reshape([scenes.len() as i64, 2, -1]);
+        let captions = descriptions.into_iter().map(|description| description.text).collect();
+        Ok(self.picture(&scenes, &seeds, Some(captions)).with_asked(asked))
+    }
+
+    fn has_captions(&self) -> bool {
+        true
     }
 
     fn attributes(&self) -> Vec<Attribute> {

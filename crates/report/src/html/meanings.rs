@@ -31,7 +31,7 @@ pub const MEANINGS: [(&str, &str); 32] = [
     ("coverage", "Share of real neighbourhoods that hold an image. Higher is better."),
     (
         "accuracy",
-        "Share of the images that a second classifier takes for the class asked. Higher is better.",
+        "Share of the images in which a second classifier finds the class asked, or all that the caption says. Higher is better.",
     ),
     (
         "IS",

@@ -2,6 +2,7 @@
 //!
 //! It is XML as well, readable without its script (which enlarges figures), and the same for the same results.
 
+mod captions;
 mod classes;
 mod context;
 mod cost;
@@ -149,6 +150,7 @@ impl Sections<'_, '_> {
                 written.push((title, content));
             }
         };
+        put("Captions", captions::tables(context).unwrap_or_default());
         put("Against the known distribution", truth::table(context).unwrap_or_default());
         put("Same condition, same seed", self.pictures(Section::Grids)?);
         put("Cost", cost::table(context));

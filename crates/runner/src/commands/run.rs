@@ -167,6 +167,9 @@ fn start(args: &RunArgs, experiment: &Experiment, data: &RunData, run: &RunDir) 
         let dir = run.model(name);
         create_dir(dir.path())?;
         if !dir.data().is_file() {
+            if let Some(tokenizer) = &data.tokenizer {
+                write_atomically(&dir.tokenizer(), tokenizer.to_json().as_bytes())?;
+            }
             write_json(&dir.data(), &data.spec)?;
         }
     }

@@ -5,44 +5,70 @@ use crate::{
     cli::SampleArgs,
     config::Experiment,
     data::class_id,
-    draw::{Drawing, cycle_classes},
+    draw::Drawing,
     files::{RunDir, read_json},
     interrupt::EXIT_INTERRUPTED,
-    log::Reporter,
+    log::{Reporter, note},
     manifest::Manifest,
+    prompts::cycle_classes,
     trained::{Trained, find_model, read_experiment},
 };
 use anyhow::{Context, Result, bail, ensure};
-use paragone_core::DataSpec;
-use std::{path::Path, process::ExitCode};
-use tch::Device;
+use paragone_core::Conditions;
+use paragone_data::Tokenizer;
+use paragone_report::{GridOptions, Row, comparison_grid, sample_grid, save_png};
+use std::{fs, path::Path, process::ExitCode};
+use tch::{Device, Tensor};
+
+/// Columns of a grid, and most columns that prompts get one each of.
+const COLUMNS: usize = 8;
 
 pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
     ensure!(args.batch_size > 0, "--batch-size is 0, but must be at least 1");
-    ensure!(args.columns > 0, "--columns is 0, but must be at least 1");
-    let Opened { trained, class_names, name, device, .. } =
-        open(&args.model, &args.set, || prepare(&args.device, None))?;
-    let classes = if args.unconditional {
-        vec![trained.spec.null_class(); args.n]
-    } else {
-        asked_classes(args, &trained.spec, &class_names)?
+    ensure!(args.columns != Some(0), "--columns is 0, but must be at least 1");
+    ensure!(
+        args.negative_prompt.is_none() || args.guidance_scale != 1.0,
+        "--negative-prompt does nothing at --guidance-scale 1: give one above it, such as 3"
+    );
+    let opened = open(&args.model, &args.set, || prepare(&args.device, None))?;
+    let Opened { trained, name, device, .. } = &opened;
+    let prompts = written_prompts(args)?;
+    ensure!(
+        prompts.len() <= args.n,
+        "--n is {}, but there are {} prompts: give at least as many images",
+        args.n,
+        prompts.len()
+    );
+    let conditions = asked(args, &prompts, &opened)?;
+    let negative = match &args.negative_prompt {
+        Some(prompt) => Some(of_prompts(std::slice::from_ref(prompt), args.n, &opened)?),
+        None => None,
     };
     let drawing = Drawing {
         guidance_scale: args.guidance_scale,
         temperature: args.temperature,
+        negative: negative.as_ref(),
         ..Drawing::new(
-            classes,
+            &conditions,
             (0..args.n as u64).map(|i| args.seed + i).collect(),
             args.batch_size,
         )
     };
-    let mut reporter = Reporter::new(&name, "images", 0, args.n as u64);
-    let drawn = drawing.draw(&*trained.model, &trained.spec, device, Some(&mut reporter))?;
+    let mut reporter = Reporter::new(name, "images", 0, args.n as u64);
+    let drawn = drawing.draw(&*trained.model, *device, Some(&mut reporter))?;
     reporter.finish();
     let Some(drawn) = drawn else { return Ok(ExitCode::from(EXIT_INTERRUPTED as u8)) };
-    let grid = paragone_report::sample_grid(&drawn.levels, args.columns);
-    paragone_report::save_png(&grid, &args.out)?;
+    let one_each = (2..=COLUMNS).contains(&prompts.len()).then_some(prompts.len());
+    let columns = args.columns.or(one_each).unwrap_or(COLUMNS);
+    let grid = if columns == prompts.len() {
+        let row = Row { label: String::new(), images: drawn.levels };
+        let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
+        comparison_grid(&[row], &prompts, columns, &options)
+    } else {
+        sample_grid(&drawn.levels, columns)
+    };
+    save_png(&grid, &args.out)?;
     say(format_args!(
         "{}: {} images, {} network calls each, {:.3} s an image",
         args.out.display(),
@@ -89,11 +115,71 @@ pub fn open(
     Ok(Opened { trained, class_names: manifest.class_names, run, name, device, experiment })
 }
 
-fn asked_classes(args: &SampleArgs, data: &DataSpec, names: &[String]) -> Result<Vec<i64>> {
-    if args.class.is_empty() {
-        return Ok(cycle_classes(data, args.n, data.num_classes.max(1) as usize));
+/// The prompts of the command line, then those of the file.
+fn written_prompts(args: &SampleArgs) -> Result<Vec<String>> {
+    let mut prompts = args.prompt.clone();
+    if let Some(path) = &args.prompts {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let before = prompts.len();
+        prompts.extend(lines.map(str::to_owned));
+        ensure!(prompts.len() > before, "{} has no prompt: write one a line", path.display());
     }
-    let asked: Vec<i64> =
-        args.class.iter().map(|class| class_id(class, names)).collect::<Result<_>>()?;
-    Ok(asked.iter().copied().cycle().take(args.n).collect())
+    Ok(prompts)
+}
+
+/// What each image is asked to be.
+fn asked(args: &SampleArgs, prompts: &[String], opened: &Opened) -> Result<Conditions> {
+    let (n, data) = (args.n, &opened.trained.spec);
+    if args.unconditional {
+        return Ok(Conditions::none(n as i64, data, Device::Cpu));
+    }
+    if !prompts.is_empty() {
+        return of_prompts(prompts, n, opened);
+    }
+    if data.text.is_some() && args.class.is_empty() {
+        bail!("{} draws what a text says: give --prompt TEXT, or --unconditional", opened.name);
+    }
+    ensure!(
+        args.class.is_empty() || data.num_classes > 0,
+        "--class: {} was trained without classes",
+        opened.name
+    );
+    let classes = if args.class.is_empty() {
+        cycle_classes(data, n, data.num_classes.max(1) as usize)
+    } else {
+        let id = |class: &String| class_id(class, &opened.class_names);
+        let asked: Vec<i64> = args.class.iter().map(id).collect::<Result<_>>()?;
+        asked.iter().copied().cycle().take(n).collect()
+    };
+    Ok(Conditions::of_classes(&classes, data, Device::Cpu))
+}
+
+/// Prompts in turn for `n` images. Says what the model will not understand of them.
+fn of_prompts(prompts: &[String], n: usize, opened: &Opened) -> Result<Conditions> {
+    let (data, path) = (&opened.trained.spec, opened.run.model(&opened.name).tokenizer());
+    let Some(text) = &data.text else {
+        bail!("{} was trained without captions: it knows no prompts", opened.name)
+    };
+    let tokenizer = Tokenizer::read(&path)?;
+    let mut tokens = Vec::new();
+    for prompt in prompts {
+        let words = tokenizer.encode(prompt);
+        if !words.unknown.is_empty() {
+            let unknown = words.unknown.join(", ");
+            note(&format!("\"{prompt}\": no training caption has the words {unknown}"));
+        }
+        if !words.cut.is_empty() {
+            note(&format!(
+                "\"{prompt}\": longer than the {} words of the longest training caption; not read: {}",
+                text.max_tokens,
+                words.cut.join(" ")
+            ));
+        }
+        tokens.push(Tensor::from_slice(&words.tokens));
+    }
+    let turn: Vec<i64> = (0..n).map(|i| (i % prompts.len()) as i64).collect();
+    let tokens = Tensor::stack(&tokens, 0).index_select(0, &Tensor::from_slice(&turn));
+    Ok(Conditions { tokens, ..Conditions::none(n as i64, data, Device::Cpu) })
 }

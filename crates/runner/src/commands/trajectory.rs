@@ -15,11 +15,13 @@ use crate::{
     files::create_dir,
     interrupt::{self, EXIT_INTERRUPTED},
     log::note,
+    prompts::{Prompts, cycle_classes},
     strips::{Scene, Strip},
 };
 use anyhow::{Result, ensure};
-use paragone_core::Batch;
+use paragone_core::{Batch, Conditions};
 use std::process::ExitCode;
+use tch::Device;
 
 pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
@@ -27,7 +29,14 @@ pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     let opened = open(&args.model, &args.set, || prepare(&args.device, None))?;
     let Opened { trained, experiment, run, name, device, .. } = &opened;
     let (model, spec) = (&*trained.model, &trained.spec);
-    let scene = Scene::new(args.n, args.frames, args.seed, spec, *device);
+    let conditions = match &spec.text {
+        Some(_) => {
+            let data = RunData::open(experiment, &args.datasets.datasets)?;
+            Prompts::in_turn(&data, args.n, args.n)?.conditions
+        }
+        None => Conditions::of_classes(&cycle_classes(spec, args.n, args.n), spec, Device::Cpu),
+    };
+    let scene = Scene::new(&conditions, args.frames, args.seed, *device);
     let mut strips: Vec<(&str, Strip)> = Vec::new();
 
     let test_images = || -> Result<Batch> {

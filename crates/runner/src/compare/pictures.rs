@@ -3,8 +3,9 @@
 use super::{Compared, Model};
 use crate::{
     data::RunData,
-    draw::{Drawing, cycle_classes},
+    draw::Drawing,
     interrupt,
+    prompts::{Prompts, column_labels, real_images},
     strips::Scene,
     trained::Trained,
 };
@@ -12,7 +13,7 @@ use anyhow::{Context, Result};
 use image::RgbImage;
 use paragone_metrics::Suspect;
 use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use tch::{Device, Tensor};
 
 /// Seed of the first image of the grid and of the strips.
@@ -47,9 +48,9 @@ pub fn draw(
         classes => MOST_COLUMNS.min(classes as usize),
     };
     let cells = columns * GRID_ROWS;
-    let classes = cycle_classes(&data.spec, cells, columns);
-    let mut rows =
-        vec![Row { label: "test images".to_owned(), images: real_images(data, &classes)? }];
+    let prompts = Prompts::in_turn(data, cells, columns)?;
+    let images = real_images(data, cells, columns)?;
+    let mut rows = vec![Row { label: "test images".to_owned(), images }];
     let mut figures = Vec::new();
     let mut shown = HashSet::new();
     for run in runs {
@@ -58,8 +59,8 @@ pub fn draw(
             let config = run.experiment.model(name).context("a model of the run")?;
             let trained = Trained::load(config, &run.run.model(name), device)?;
             let seeds = (0..cells as u64).map(|i| SEED + i).collect();
-            let drawing = Drawing::new(classes.clone(), seeds, cells);
-            let drawn = drawing.draw(&*trained.model, &trained.spec, device, None)?;
+            let drawing = Drawing::new(&prompts.conditions, seeds, cells);
+            let drawn = drawing.draw(&*trained.model, device, None)?;
             let Some(drawn) = drawn else { return Ok(None) };
             let label = match runs.len() {
                 1 => name.clone(),
@@ -75,7 +76,7 @@ pub fn draw(
             rows.push(Row { label, images: drawn.levels });
         }
     }
-    let labels = data.class_names().iter().take(columns).cloned().collect::<Vec<_>>();
+    let labels = column_labels(data, columns)?;
     let grid = comparison_grid(&rows, &labels, columns, &GridOptions::default());
     let first = Figure {
         section: Section::Grids,
@@ -109,7 +110,7 @@ fn of_model(
         picture,
     };
     let (n, frames) = STRIP;
-    let scene = Scene::new(n, frames, SEED, &trained.spec, device);
+    let scene = Scene::new(&Prompts::in_turn(data, n, n)?.conditions, frames, SEED, device);
     let mut figures = Vec::new();
     let strip = scene.sampling(&*trained.model)?;
     if interrupt::asked() {
@@ -165,28 +166,4 @@ fn neighbours(run: &Compared, model: &Model, data: &RunData) -> Result<Option<Fi
         command: format!("paragone eval {}", run.run.path().display()),
         picture: comparison_grid(&rows, &labels, suspects.len().max(1), &GridOptions::default()),
     }))
-}
-
-/// Test images of the asked classes, in their order, from the start again if there are too few; blank for a class that has
-/// none.
-fn real_images(data: &RunData, asked: &[i64]) -> Result<Tensor> {
-    let test = data.test()?;
-    let Some(classes) = test.classes.as_ref().filter(|_| data.spec.num_classes > 0) else {
-        let rows: Vec<i64> = (0..asked.len() as i64).map(|i| i % test.len()).collect();
-        return Ok(test.images.index_select(0, &Tensor::from_slice(&rows)));
-    };
-    let mut of_class: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-    for (row, class) in Vec::<i64>::try_from(classes)?.into_iter().enumerate() {
-        of_class.entry(class).or_default().push(row as i64);
-    }
-    let mut shown: BTreeMap<i64, usize> = BTreeMap::new();
-    let images = asked.iter().map(|class| {
-        let nth = shown.entry(*class).or_default();
-        *nth += 1;
-        match of_class.get(class) {
-            Some(rows) => test.images.get(rows[(*nth - 1) % rows.len()]),
-            None => test.images.get(0).full_like(255),
-        }
-    });
-    Ok(Tensor::stack(&images.collect::<Vec<_>>(), 0))
 }

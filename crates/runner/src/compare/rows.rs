@@ -10,8 +10,8 @@ use paragone_core::LikelihoodKind;
 use paragone_data::shapes::{Beside, TrueScores};
 use paragone_metrics::{self as metrics, ClassDistance};
 use paragone_report::{
-    BitsPerDim, BySplit, CalibrationRow, ClassScore, FeatureScores, Memorization, ModelRow,
-    Sampling, Score, Scores, Training, Truth,
+    BitsPerDim, BySplit, CalibrationRow, CaptionScores, ClassScore, FeatureScores, Memorization,
+    ModelRow, Sampling, Score, Scores, Training, Truth,
 };
 use std::collections::BTreeMap;
 
@@ -53,6 +53,7 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             per_class: per_class(run, &scores.per_class),
             further_bits_per_dim,
             truth: scores.truth.as_deref().map(truth),
+            captions: scores.captions.as_ref().map(captions),
             memorization: memorization(scores),
             curves: scores.curves.clone(),
             facts: scores.facts.iter().map(|fact| (fact.name.clone(), fact.value)).collect(),
@@ -87,19 +88,24 @@ pub fn calibration(run: &Compared) -> Vec<CalibrationRow> {
                     feature_scores(&splits(&scored.splits), &floors.headline)
                 }),
                 inception_score: over_seeds(&row.inception_score),
-                conditional_accuracy: over_seeds(&row.class_accuracy),
+                conditional_accuracy: over_seeds(&row.conditional_accuracy),
                 bits_per_dim: row
                     .likelihood
                     .as_ref()
                     .map_or_else(|| BitsPerDim::missing(NO_MODEL), measured),
             },
             truth: row.truth.as_deref().map(truth),
+            captions: row.captions.as_ref().map(captions),
             other_features: scored
                 .map(|scored| others(&scored.other_features, &floors, splits))
                 .unwrap_or_default(),
         }
     };
     rows.iter().map(row).collect()
+}
+
+fn captions(scores: &evaluate::CaptionScores) -> CaptionScores {
+    CaptionScores { seen: scores.seen.clone(), held_out: scores.held_out.clone() }
 }
 
 /// What was compared with each reference split, or why nothing was.

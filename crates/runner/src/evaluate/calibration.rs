@@ -1,9 +1,19 @@
 //! Rows of known quality: the scale that models' scores are read on.
 
 use super::{
-    Basis, References, Scored, extras::inception_scores, likelihood::LikelihoodScore, truth::Known,
+    Basis, NOTHING_ASKED, References, Scored,
+    captions::{CaptionScores, Captions},
+    extras::inception_scores,
+    likelihood::LikelihoodScore,
+    truth::Known,
 };
-use crate::{config::Experiment, data::RunData, interrupt, log::Reporter};
+use crate::{
+    config::Experiment,
+    data::RunData,
+    interrupt,
+    log::Reporter,
+    prompts::{Prompts, nearest_captions},
+};
 use anyhow::Result;
 use paragone_core::mix;
 use paragone_data::{Condition, ImageSet, shapes::TrueScores};
@@ -40,34 +50,52 @@ pub struct CalibrationScores {
     pub inception_score: Result<Vec<f64>, String>,
     /// What the known distribution of the data says, one entry an evaluation seed; `None` where it is not known.
     pub truth: Option<Vec<TrueScores>>,
+    /// How much of what captions say is in images of the first evaluation seed, where that can be judged.
+    pub captions: Option<CaptionScores>,
     /// Likelihood under that distribution, of test images only.
     pub likelihood: Option<LikelihoodScore>,
-    /// Share of images that the judge takes for their class, one entry an evaluation seed; or why there is none.
-    pub class_accuracy: Result<Vec<f64>, String>,
+    /// Share of images in which the judge finds their class, or all that their caption says, one entry an evaluation seed; or
+    /// why there is none.
+    pub conditional_accuracy: Result<Vec<f64>, String>,
 }
+
+/// The row of training images with the captions nearest to those asked for.
+const NEAREST_CAPTION: &str = "nearest_caption";
 
 /// Images of one row, one set an evaluation seed.
 struct Row {
     name: String,
     images: Vec<Tensor>,
-    /// i64 `[n]` a set, where the images have classes.
-    classes: Option<Vec<Tensor>>,
+    /// What a model would have been asked for to make them, where they show something.
+    prompts: Option<Vec<Prompts>>,
 }
 
-/// Scores test images, a copy of training images, defects, the mean image and noise; `None` when the user asked to stop.
-pub fn calibrate(
-    references: &References,
-    by_class: Option<&ClassReference>,
-    known: Option<&Known>,
-    data: &RunData,
-    basis: &Basis,
-    experiment: &Experiment,
-) -> Result<Option<Calibration>> {
+/// What rows are scored with.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// What images are compared with.
+    pub references: &'a References,
+    /// Training images by class, where there are classes.
+    pub by_class: Option<&'a ClassReference>,
+    /// The distribution of the data, where it is known.
+    pub known: Option<&'a Known>,
+    /// What captions are judged with, where they can be.
+    pub captions: Option<&'a Captions>,
+    /// The run's data.
+    pub data: &'a RunData,
+    /// The experiment.
+    pub experiment: &'a Experiment,
+}
+
+/// Scores test images, a copy of training images, defects, the mean image and noise, and for captions the training images with
+/// the nearest captions; `None` when the user asked to stop.
+pub fn calibrate(scene: &Scene, basis: &Basis) -> Result<Option<Calibration>> {
+    let &Scene { references, by_class, known, data, experiment, .. } = scene;
     let rows = rows(references, data)?;
     let mut reporter = Reporter::new("calibration", "rows", 0, rows.len() as u64);
     let mut scored = Vec::new();
     for row in rows {
-        let Some(scores) = score(references, known, row)? else { return Ok(None) };
+        let Some(scores) = score(scene, row)? else { return Ok(None) };
         scored.push(scores);
         reporter.set(scored.len() as u64);
         if interrupt::asked() {
@@ -106,7 +134,9 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
     let of_set = |name: &str, set: &ImageSet, rows: &dyn Fn(u64) -> Tensor| Row {
         name: name.to_owned(),
         images: each(&|seed| set.images.index_select(0, &rows(seed))),
-        classes: set.classes.as_ref().map(|all| each(&|seed| all.index_select(0, &rows(seed)))),
+        prompts: Some(
+            references.seeds.iter().map(|&s| Prompts::of_rows(set, &rows(s), &data.spec)).collect(),
+        ),
     };
     let test_rows = |seed| drawn(test, 4, seed);
     let mut rows = vec![
@@ -129,21 +159,28 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
         };
         rows.push(of_set("missing_class", test, &others));
     }
+    if data.spec.text.is_some() {
+        let asked = Prompts::representative(data, n as u64)?;
+        let images = nearest(&asked, data).expect("captioned data");
+        // Nothing in them is left to chance: the same for every evaluation seed.
+        rows.push(Row {
+            name: NEAREST_CAPTION.to_owned(),
+            images: each(&|_| images.shallow_clone()),
+            prompts: Some(references.seeds.iter().map(|_| asked.narrow(0, n)).collect()),
+        });
+    }
     let unlabelled = |name: &str, make: &dyn Fn(u64) -> Tensor| Row {
         name: name.to_owned(),
         images: each(make),
-        classes: None,
+        prompts: None,
     };
     rows.push(unlabelled("mean_image", &|_| mean_image(&data.train.images, n)));
     rows.push(unlabelled("noise", &|seed| noise_images(n, data.spec.shape, seed)));
     Ok(rows)
 }
 
-fn score(
-    references: &References,
-    known: Option<&Known>,
-    row: Row,
-) -> Result<Option<CalibrationScores>> {
+fn score(scene: &Scene, row: Row) -> Result<Option<CalibrationScores>> {
+    let &Scene { references, known, .. } = scene;
     let (n, there) = (references.samples, row.images[0].size()[0]);
     let drawn_features = references.headline.features(&row.images)?;
     let features = match there == n {
@@ -158,23 +195,48 @@ fn score(
         },
     };
     Ok(Some(CalibrationScores {
+        captions: captions(scene, &row)?,
         features,
         truth,
         likelihood: None,
         from: (row.name == "test_set").then(|| "test".to_owned()),
         inception_score: inception_scores(&*references.headline.extractor, &drawn_features)?,
-        class_accuracy: class_accuracy(references, &row)?,
+        conditional_accuracy: conditional_accuracy(references, &row)?,
         name: row.name,
     }))
 }
 
-fn class_accuracy(references: &References, row: &Row) -> Result<Result<Vec<f64>, String>> {
-    let Some(classes) = &row.classes else { return Ok(Err("shows no class".to_owned())) };
+/// How much of what captions say is in a row whose images can also be made for held-out captions.
+fn captions(scene: &Scene, row: &Row) -> Result<Option<CaptionScores>> {
+    let Scene { references, data, .. } = scene;
+    let Some((captions, prompts)) = scene.captions.zip(row.prompts.as_ref()) else {
+        return Ok(None);
+    };
+    let mut make = |prompts: &Prompts, described: &Tensor| -> Result<Option<Tensor>> {
+        Ok(match row.name.as_str() {
+            "test_set" => Some(described.shallow_clone()),
+            NEAREST_CAPTION => nearest(prompts, data),
+            _ => None,
+        })
+    };
+    captions.score(references, &prompts[0], &row.images[0], &mut make)
+}
+
+/// The training images with the captions nearest to these; `None` without captions.
+fn nearest(prompts: &Prompts, data: &RunData) -> Option<Tensor> {
+    let rows = nearest_captions(prompts, &data.train, &data.spec)?;
+    Some(data.train.images.index_select(0, &rows))
+}
+
+fn conditional_accuracy(references: &References, row: &Row) -> Result<Result<Vec<f64>, String>> {
+    let Some(prompts) = &row.prompts else { return Ok(Err("shows no class".to_owned())) };
     let Some(judge) = &references.judge else {
         return Ok(Err(super::NO_JUDGE.to_owned()));
     };
-    let sets = row.images.iter().zip(classes);
-    Ok(Ok(sets
-        .map(|(images, classes)| judge.class_accuracy(images, classes))
-        .collect::<Result<_, _>>()?))
+    let sets = row.images.iter().zip(prompts);
+    let accuracy = sets.map(|(images, prompts)| prompts.accuracy(judge, images));
+    Ok(match accuracy.collect::<Option<Result<_, _>>>() {
+        Some(accuracy) => Ok(accuracy?),
+        None => Err(NOTHING_ASKED.to_owned()),
+    })
 }

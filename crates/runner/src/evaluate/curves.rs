@@ -11,6 +11,7 @@ use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
     files::{ModelDir, read_json, write_json},
+    prompts::Prompts,
     train::Snapshots,
     trained::Trained,
 };
@@ -77,12 +78,11 @@ impl<'a> CurveReference<'a> {
         Ok(Some(Self { extractor, judge, moments, neighbours, k, floor, samples, basis }))
     }
 
-    fn score(&self, levels: &Tensor, classes: &[i64]) -> Result<PointScores> {
+    fn score(&self, levels: &Tensor, prompts: &Prompts) -> Result<PointScores> {
         let features = self.extractor.features(levels)?;
         let distance = frechet_distance(&self.moments, &Moments::of(&features)?)?;
         let neighbours = precision_recall(&self.neighbours, &features, self.k)?;
-        let asked = Tensor::from_slice(classes);
-        let accuracy = self.judge.map(|judge| judge.class_accuracy(levels, &asked));
+        let accuracy = self.judge.and_then(|judge| prompts.accuracy(judge, levels));
         Ok(PointScores {
             frechet_distance: distance,
             frechet_distance_excess: distance - self.floor,
@@ -102,8 +102,8 @@ pub struct Subject<'a> {
     pub dir: &'a ModelDir,
     /// What the headline's samples were drawn from.
     pub source: &'a Source,
-    /// Class asked of each of the headline's samples.
-    pub classes: &'a [i64],
+    /// What each of the headline's samples was asked to be.
+    pub prompts: &'a Prompts,
     /// The headline's samples, u8 `[n, c, h, w]`.
     pub levels: &'a Tensor,
     /// What one of them cost: network calls and seconds.
@@ -125,14 +125,15 @@ pub fn draw(
 ) -> Result<Option<Curves>> {
     let n = reference.samples as usize;
     let Subject { config, dir, source, cost, flops_per_image, trained, .. } = *subject;
+    let prompts = subject.prompts.narrow(0, n as i64);
     let mut points = Points {
         experiment,
         reference,
         subject,
-        classes: &subject.classes[..n],
+        prompts: &prompts,
         memo: Memo::read(dir.curve_points()),
     };
-    let end = reference.score(&subject.levels.narrow(0, 0, n as i64), points.classes)?;
+    let end = reference.score(&subject.levels.narrow(0, 0, n as i64), points.prompts)?;
     let mut curves = Curves { samples: reference.samples, ..Curves::default() };
 
     for snapshot in Snapshots::read(&dir.snapshots())? {
@@ -183,7 +184,7 @@ pub fn draw(
     curves.sampling.dedup_by_key(|point| point.network_calls);
 
     let wanted = &experiment.eval.curves;
-    let conditional = subject.classes.iter().any(|class| *class != subject.classes[0]);
+    let conditional = subject.prompts.differ();
     let knobs = [
         ("temperature", &wanted.temperatures[..]),
         ("guidance_scale", if conditional { &wanted.guidance_scales[..] } else { &[] }),
@@ -255,7 +256,7 @@ struct Points<'a> {
     experiment: &'a Experiment,
     reference: &'a CurveReference<'a>,
     subject: &'a Subject<'a>,
-    classes: &'a [i64],
+    prompts: &'a Prompts,
     memo: Memo,
 }
 
@@ -283,7 +284,7 @@ impl Points<'_> {
         let request = Request {
             title,
             seed,
-            classes: self.classes,
+            prompts: self.prompts,
             guidance_scale: knobs.guidance_scale,
             temperature: knobs.temperature,
             batch_size: eval.batch_size,
@@ -291,9 +292,9 @@ impl Points<'_> {
         };
         let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
         let point = Point {
-            scores: self.reference.score(&levels, self.classes)?,
+            scores: self.reference.score(&levels, self.prompts)?,
             network_calls: cost.network_calls,
-            seconds_per_image: cost.seconds / self.classes.len() as f64,
+            seconds_per_image: cost.seconds / self.prompts.len() as f64,
         };
         self.memo.insert(key, point)?;
         Ok(Some(point))

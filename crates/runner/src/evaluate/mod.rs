@@ -1,6 +1,7 @@
 //! Scoring: every model's samples and likelihood under one protocol, beside rows of known quality.
 
 mod calibration;
+mod captions;
 mod curves;
 mod extras;
 mod feature_cache;
@@ -11,6 +12,7 @@ mod samples;
 mod truth;
 
 pub use calibration::{Calibration, CalibrationScores};
+pub use captions::CaptionScores;
 pub use extras::{Repetition, inception_scores};
 pub use likelihood::{LikelihoodScore, TrainTestGap};
 pub use model::{ModelScores, Settings};
@@ -24,6 +26,7 @@ use crate::{
     files::{RunDir, read_json_if_there, write_json},
 };
 use anyhow::{Error, Result, anyhow};
+use captions::Captions;
 use curves::CurveReference;
 use extras::Repeats;
 use model::Scene;
@@ -40,6 +43,9 @@ const SAMPLES_VERSION: u32 = 1;
 
 /// Why samples have no conditional accuracy.
 pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
+
+/// The same, where a judge has nothing to look for.
+const NOTHING_ASKED: &str = "samples were asked for nothing that can be judged";
 
 /// What all scores of a run depend on besides its models: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,13 +143,17 @@ pub fn evaluate_run(
     };
     let by_class = extras::by_class(&references, data)?;
     let known = Known::of(&experiment.data)?;
+    let captions = Captions::of(data, &references)?;
     if !calibrated {
-        let (by_class, known) = (by_class.as_ref(), known.as_ref());
-        let Some(calibration) =
-            calibration::calibrate(&references, by_class, known, data, &basis, experiment)?
-        else {
-            return Ok(None);
+        let scene = calibration::Scene {
+            references: &references,
+            by_class: by_class.as_ref(),
+            known: known.as_ref(),
+            captions: captions.as_ref(),
+            data,
+            experiment,
         };
+        let Some(calibration) = calibration::calibrate(&scene, &basis)? else { return Ok(None) };
         write_json(&run.calibration(), &calibration)?;
     }
     let curves = CurveReference::new(experiment, &references, data)?;
@@ -155,6 +165,7 @@ pub fn evaluate_run(
         references: &references,
         by_class: by_class.as_ref(),
         known: known.as_ref(),
+        captions: captions.as_ref(),
         repeats: repeats.as_ref(),
         curves: curves.as_ref(),
         device,

@@ -2,16 +2,18 @@
 
 use super::{
     Basis, References, Scored,
+    captions::{CaptionScores, Captions},
     curves::{self, CurveReference, Subject},
     extras::{Repeats, Repetition, inception_scores},
     likelihood::{self, LikelihoodScore, TrainTestGap},
-    samples::{self, Cost, Request, Samples, Source},
+    samples::{Cost, Request, Samples, Source},
     truth::Known,
 };
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
     files::{ModelDir, read_json},
+    prompts::Prompts,
     train::{Plan, Summary, device_kind},
     trained::Trained,
 };
@@ -63,12 +65,15 @@ pub struct ModelScores {
     pub per_class: Vec<Vec<ClassDistance>>,
     /// What the known distribution of the data says, one entry an evaluation seed; `None` where it is not known.
     pub truth: Option<Vec<TrueScores>>,
+    /// How much of what captions say is in samples of the first evaluation seed, where that can be judged.
+    #[serde(default)]
+    pub captions: Option<CaptionScores>,
     /// Whether samples repeat training images, if that was looked into.
     pub repetition: Option<Repetition>,
     /// What test images' likelihood lacks of training images', if memorization was looked for; or why there is no figure.
     pub train_test_gap: Option<Result<TrainTestGap, String>>,
-    /// Share of samples that a classifier other than the features' takes for the class asked, one entry an evaluation
-    /// seed; or why there is none.
+    /// Share of samples in which a classifier other than the features' finds the class, or all that the caption says, one
+    /// entry an evaluation seed; or why there is none.
     pub conditional_accuracy: Result<Vec<f64>, String>,
     /// Network calls of one sample.
     pub network_calls: u64,
@@ -113,6 +118,8 @@ pub struct Scene<'a> {
     pub by_class: Option<&'a ClassReference>,
     /// The distribution of the data, where it is known.
     pub known: Option<&'a Known>,
+    /// What captions are judged with, where they can be.
+    pub captions: Option<&'a Captions>,
     /// What memorization is looked for with, if it is.
     pub repeats: Option<&'a Repeats>,
     /// What points of curves are compared with, if curves are drawn.
@@ -132,29 +139,34 @@ pub fn score(
     let eval = &experiment.eval;
     let trained = Trained::load(config, dir, device)?;
     let (model, spec) = (&*trained.model, &trained.spec);
-    let classes = samples::classes(&trained, data.train.classes.as_ref(), eval.samples);
-    let asked = Tensor::from_slice(&classes);
+    let prompts = Prompts::representative(data, eval.samples)?;
     let source = Source {
         version: super::SAMPLES_VERSION,
         model: section(config),
         weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
         train_hash: data.train.hash.clone(),
+        captions_hash: match &spec.text {
+            Some(_) => Some(data.test()?.hash.clone()),
+            None => None,
+        },
         batch_size: eval.batch_size,
         device: device_kind(device).to_owned(),
     };
 
     let mut sets = Vec::new();
     let mut cost = Cost::default();
+    let title = format!("{} samples", config.name);
+    let request = |seed| Request {
+        title: &title,
+        seed,
+        prompts: &prompts,
+        guidance_scale: 1.0,
+        temperature: 1.0,
+        batch_size: eval.batch_size,
+        device,
+    };
     for &seed in &eval.seeds {
-        let request = Request {
-            title: &format!("{} samples", config.name),
-            seed,
-            classes: &classes,
-            guidance_scale: 1.0,
-            temperature: 1.0,
-            batch_size: eval.batch_size,
-            device,
-        };
+        let request = request(seed);
         let drawn = request.read_or_draw(&trained, dir, &source)?;
         let Some(Samples { levels, cost: spent }) = drawn else { return Ok(None) };
         cost.network_calls = spent.network_calls;
@@ -165,8 +177,21 @@ pub fn score(
     let conditional_accuracy = match &references.judge {
         None => Err(super::NO_JUDGE.to_owned()),
         Some(judge) => {
-            let accuracy = sets.iter().map(|levels| judge.class_accuracy(levels, &asked));
-            Ok(accuracy.collect::<Result<_, _>>()?)
+            let accuracy = sets.iter().map(|levels| prompts.accuracy(judge, levels));
+            match accuracy.collect::<Option<Result<_, _>>>() {
+                Some(accuracy) => Ok(accuracy?),
+                None => Err(super::NOTHING_ASKED.to_owned()),
+            }
+        }
+    };
+    let captions = match scene.captions {
+        None => None,
+        Some(captions) => {
+            let request = request(eval.seeds[0]);
+            match captions.score_model(references, &request, &sets[0], &trained)? {
+                Some(scores) => Some(scores),
+                None => return Ok(None),
+            }
         }
     };
     let drawn_features = references.headline.features(&sets)?;
@@ -175,7 +200,7 @@ pub fn score(
     let per_class = match scene.by_class {
         None => Vec::new(),
         Some(reference) => {
-            let of_set = |features| reference.score(features, &asked);
+            let of_set = |features| reference.score(features, prompts.classes());
             drawn_features.iter().map(of_set).collect::<Result<_, _>>()?
         }
     };
@@ -212,7 +237,7 @@ pub fn score(
                 config,
                 dir,
                 source: &source,
-                classes: &classes,
+                prompts: &prompts,
                 levels: &sets[0],
                 cost: (cost.network_calls, seconds_per_image),
                 flops_per_image: plan.flops_per_image,
@@ -231,6 +256,7 @@ pub fn score(
         inception_score,
         per_class,
         truth,
+        captions,
         repetition,
         train_test_gap,
         likelihood,

@@ -1,9 +1,10 @@
 //! Images drawn from a model, kept with what they were drawn from: what is there is not drawn again.
 
 use crate::{
-    draw::{Drawing, representative_classes},
+    draw::Drawing,
     files::{ModelDir, aside, read_json, write_json},
     log::Reporter,
+    prompts::Prompts,
     train::write_tensors,
     trained::Trained,
 };
@@ -24,6 +25,9 @@ pub struct Source {
     pub weights: String,
     /// SHA-256 of the training images, whose classes' frequencies samples have.
     pub train_hash: String,
+    /// SHA-256 of the test images, where samples have their captions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub captions_hash: Option<String>,
     /// Images drawn at once: sums are made in another order in another batch.
     pub batch_size: u64,
     /// `cpu` or `cuda`.
@@ -48,11 +52,6 @@ pub struct Cost {
     pub seconds: f64,
 }
 
-/// Class asked of each of `n` samples: with the training images' frequencies, any first part of them nearly so.
-pub fn classes(trained: &Trained, train_classes: Option<&Tensor>, n: u64) -> Vec<i64> {
-    representative_classes(train_classes, &trained.spec, n as usize)
-}
-
 /// Seeds of samples `from..to` under an evaluation seed.
 fn image_seeds(seed: u64, from: u64, to: u64) -> Vec<u64> {
     (from..to).map(|i| mix(&[seed, i])).collect()
@@ -65,8 +64,8 @@ pub struct Request<'a> {
     pub title: &'a str,
     /// The evaluation seed.
     pub seed: u64,
-    /// Class asked of each image.
-    pub classes: &'a [i64],
+    /// What each image is asked to be.
+    pub prompts: &'a Prompts,
     /// See [`paragone_core::SampleRequest`].
     pub guidance_scale: f64,
     /// See [`paragone_core::SampleRequest`].
@@ -80,17 +79,16 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Draws images `from..` of the request; `None` when the user asked to stop.
     fn draw_from(&self, trained: &Trained, from: u64) -> Result<Option<Samples>> {
-        let all = self.classes.len() as u64;
-        let classes = self.classes[from as usize..].to_vec();
+        let all = self.prompts.len() as u64;
+        let prompts = self.prompts.narrow(from as i64, (all - from) as i64);
         let seeds = image_seeds(self.seed, from, all);
         let drawing = Drawing {
             guidance_scale: self.guidance_scale,
             temperature: self.temperature,
-            ..Drawing::new(classes, seeds, self.batch_size as usize)
+            ..Drawing::new(&prompts.conditions, seeds, self.batch_size as usize)
         };
         let mut reporter = Reporter::new(self.title, "images", 0, all - from);
-        let drawn =
-            drawing.draw(&*trained.model, &trained.spec, self.device, Some(&mut reporter))?;
+        let drawn = drawing.draw(&*trained.model, self.device, Some(&mut reporter))?;
         reporter.finish();
         Ok(drawn.map(|drawn| Samples {
             levels: drawn.levels,
@@ -112,7 +110,7 @@ impl Request<'_> {
         source: &Source,
     ) -> Result<Option<Samples>> {
         let kept = Kept::new(dir, self.seed);
-        let n = self.classes.len() as i64;
+        let n = self.prompts.len();
         let there = kept.read(source);
         if let Some(there) = &there
             && there.levels.size()[0] >= n
@@ -131,7 +129,7 @@ impl Request<'_> {
             samples.levels = Tensor::cat(&[first, samples.levels], 0);
             samples.cost.seconds += there.cost.seconds * share;
         }
-        kept.write(&samples, self.classes, source)?;
+        kept.write(&samples, self.prompts, source)?;
         Ok(Some(samples))
     }
 }
@@ -159,13 +157,14 @@ impl Kept {
         Some(Samples { levels, cost })
     }
 
-    fn write(&self, samples: &Samples, classes: &[i64], source: &Source) -> Result<()> {
+    fn write(&self, samples: &Samples, prompts: &Prompts, source: &Source) -> Result<()> {
         // Images without a source are drawn again; a source without its images never stands.
         let _ = fs::remove_file(&self.source);
         let aside = aside(&self.images);
         let named = [
             (IMAGES.to_owned(), samples.levels.shallow_clone()),
-            ("classes".to_owned(), Tensor::from_slice(classes)),
+            ("classes".to_owned(), prompts.conditions.class.shallow_clone()),
+            ("tokens".to_owned(), prompts.conditions.tokens.shallow_clone()),
         ];
         write_tensors(&named, &aside)?;
         fs::rename(&aside, &self.images)

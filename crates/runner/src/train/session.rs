@@ -7,11 +7,12 @@ use super::{
 use crate::{
     config::{Experiment, Interval, ModelConfig, Precision, TrainConfig},
     data::RunData,
-    draw::{self, Drawing},
+    draw::Drawing,
     files::{Lock, ModelDir, create_dir, read_json_if_there, remove_asides, write_json},
     interrupt,
     log::{Events, MetricsLog, Record, Reporter},
     manifest::LIBTORCH,
+    prompts::Prompts,
     trained::find_model,
 };
 use anyhow::{Result, bail};
@@ -289,9 +290,10 @@ impl<'a> Session<'a> {
 
     /// Draws the same images as every other time and saves them as a grid.
     fn draw_samples(&self, trainer: &Trainer, events: &mut Events, step: u64) -> Result<()> {
-        let classes = draw::cycle_classes(&self.data.spec, GRID_IMAGES, GRID_COLUMNS);
-        let drawing = Drawing::new(classes, (0..GRID_IMAGES as u64).collect(), GRID_IMAGES);
-        let Some(images) = drawing.draw(trainer.ema(), &self.data.spec, self.device, None)? else {
+        let prompts = Prompts::in_turn(self.data, GRID_IMAGES, GRID_COLUMNS)?;
+        let seeds = (0..GRID_IMAGES as u64).collect();
+        let drawing = Drawing::new(&prompts.conditions, seeds, GRID_IMAGES);
+        let Some(images) = drawing.draw(trainer.ema(), self.device, None)? else {
             return Ok(()); // stopped: the next sitting draws the next grid
         };
         let grid = paragone_report::sample_grid(&images.levels, GRID_COLUMNS);

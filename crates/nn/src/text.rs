@@ -1,0 +1,247 @@
+//! A small transformer that reads captions (Vaswani et al. 2017; normalized before each part, Xiong et al. 2020), and
+//! attention of feature maps to what it read.
+
+use crate::{layers::linear, pytorch_init};
+use paragone_core::TextSpec;
+use std::borrow::Borrow;
+use tch::{
+    Kind, Tensor,
+    nn::{self, Init, Path},
+};
+
+/// Numbers that the encoder keeps of every token.
+const WIDTH: i64 = 64;
+/// Attention heads.
+const HEADS: i64 = 4;
+/// Blocks.
+const DEPTH: usize = 2;
+
+/// Reads captions.
+///
+/// Before a caption's tokens stands a summary, which a caption of nothing but padding ("no caption") has alone: so that is a
+/// caption like any other.
+#[derive(Debug)]
+pub struct TextEncoder {
+    /// f32 `[vocab_size, WIDTH]`.
+    tokens: Tensor,
+    /// f32 `[1 + max_tokens, WIDTH]`; the first is the summary's.
+    positions: Tensor,
+    blocks: Vec<Block>,
+    norm: nn::LayerNorm,
+}
+
+/// Captions as they were read.
+#[derive(Debug)]
+pub struct EncodedText {
+    /// `[n, 1 + max_tokens, WIDTH]`: the summary, then what became of every token.
+    features: Tensor,
+    /// bool `[n, 1 + max_tokens]`: false for padding.
+    present: Tensor,
+}
+
+#[derive(Debug)]
+struct Block {
+    norm: nn::LayerNorm,
+    qkv: nn::Linear,
+    out: nn::Linear,
+    mlp_norm: nn::LayerNorm,
+    mlp: [nn::Linear; 2],
+}
+
+impl TextEncoder {
+    /// Creates the parameters; embeddings are standard normal.
+    pub fn new<'a>(path: impl Borrow<Path<'a>>, text: &TextSpec) -> Self {
+        let path = path.borrow();
+        let standard = Init::Randn { mean: 0.0, stdev: 1.0 };
+        Self {
+            tokens: path.var("tokens", &[text.vocab_size, WIDTH], standard),
+            positions: path.var("positions", &[1 + text.max_tokens, WIDTH], standard),
+            blocks: (0..DEPTH).map(|i| Block::new(&(path / "blocks" / i))).collect(),
+            norm: layer_norm(&(path / "norm")),
+        }
+    }
+
+    /// Reads captions, i64 `[n, max_tokens]`, 0 being padding.
+    pub fn forward(&self, tokens: &Tensor) -> EncodedText {
+        let n = tokens.size()[0];
+        let words = tokens.not_equal(0);
+        let summary = Tensor::ones([n, 1], (Kind::Bool, tokens.device()));
+        let present = Tensor::cat(&[summary, words], 1);
+        let embedded = Tensor::embedding(&self.tokens, tokens, -1, false, false);
+        let start = Tensor::zeros([n, 1, WIDTH], (embedded.kind(), embedded.device()));
+        let x = Tensor::cat(&[start, embedded], 1) + &self.positions;
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, &present));
+        EncodedText { features: x.apply(&self.norm), present }
+    }
+}
+
+impl EncodedText {
+    /// One vector a caption, `[n, WIDTH]`.
+    pub fn summary(&self) -> Tensor {
+        self.features.select(1, 0)
+    }
+
+    /// Number of captions.
+    pub fn len(&self) -> i64 {
+        self.features.size()[0]
+    }
+
+    /// Whether there is no caption.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Numbers of a [`EncodedText::summary`].
+    pub const WIDTH: i64 = WIDTH;
+}
+
+impl Block {
+    fn new(path: &Path) -> Self {
+        Self {
+            norm: layer_norm(&(path / "norm")),
+            qkv: linear(path / "qkv", WIDTH, 3 * WIDTH),
+            out: linear(path / "out", WIDTH, WIDTH),
+            mlp_norm: layer_norm(&(path / "mlp_norm")),
+            mlp: [
+                linear(path / "mlp" / 0, WIDTH, 4 * WIDTH),
+                linear(path / "mlp" / 1, 4 * WIDTH, WIDTH),
+            ],
+        }
+    }
+
+    /// `x`: `[n, l, WIDTH]`; `present`: bool `[n, l]`.
+    fn forward(&self, x: &Tensor, present: &Tensor) -> Tensor {
+        let (n, length, _) = x.size3().expect("captions are [n, l, WIDTH]");
+        let qkv = x.apply(&self.norm).apply(&self.qkv);
+        let qkv = qkv.reshape([n, length, 3, HEADS, WIDTH / HEADS]).permute([2, 0, 3, 1, 4]);
+        let mixed = attend(&qkv.get(0), &qkv.get(1), &qkv.get(2), present);
+        let mixed = mixed.transpose(1, 2).reshape([n, length, WIDTH]);
+        let x = x + mixed.apply(&self.out);
+        let [first, second] = &self.mlp;
+        &x + x.apply(&self.mlp_norm).apply(first).gelu("none").apply(second)
+    }
+}
+
+/// Lets every position of a feature map look at the words of its caption, beside a shortcut; it begins as the shortcut alone.
+#[derive(Debug)]
+pub struct CrossAttention {
+    norm: nn::GroupNorm,
+    query: nn::Conv2D,
+    key_value: nn::Linear,
+    out: nn::Conv2D,
+    num_heads: i64,
+}
+
+/// Groups of the normalization of feature maps.
+const GROUPS: i64 = 8;
+
+impl CrossAttention {
+    /// Creates the parameters for maps of `channels`; with as many heads of at least 16 channels as divide them, up to four.
+    pub fn new<'a>(path: impl Borrow<Path<'a>>, channels: i64) -> Self {
+        let path = path.borrow();
+        let heads = [4, 2].into_iter().find(|h| channels % h == 0 && channels / h >= 16);
+        let groups = if channels % GROUPS == 0 { GROUPS } else { 1 };
+        let init = pytorch_init(channels);
+        let pointwise =
+            |ws_init, bs_init| nn::ConvConfig { ws_init, bs_init, ..Default::default() };
+        let zero = Init::Const(0.0);
+        Self {
+            norm: nn::group_norm(path / "norm", groups, channels, Default::default()),
+            query: nn::conv2d(path / "query", channels, channels, 1, pointwise(init, init)),
+            key_value: linear(path / "key_value", WIDTH, 2 * channels),
+            out: nn::conv2d(path / "out", channels, channels, 1, pointwise(zero, zero)),
+            num_heads: heads.unwrap_or(1),
+        }
+    }
+
+    /// `x`: `[n, c, h, w]`, as is the result.
+    pub fn forward(&self, x: &Tensor, text: &EncodedText) -> Tensor {
+        let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
+        let (heads, each) = (self.num_heads, c / self.num_heads);
+        let query = x.apply(&self.norm).apply(&self.query);
+        let query = query.reshape([n, heads, each, h * w]).transpose(-1, -2);
+        let key_value = text.features.apply(&self.key_value);
+        let key_value = key_value.reshape([n, -1, 2, heads, each]).permute([2, 0, 3, 1, 4]);
+        let query = query.to_kind(key_value.kind());
+        let mixed = attend(&query, &key_value.get(0), &key_value.get(1), &text.present);
+        x + mixed.transpose(-1, -2).reshape([n, c, h, w]).apply(&self.out)
+    }
+}
+
+/// Attention of queries `[n, heads, q, d]` to keys and values `[n, heads, l, d]` where `present`, bool `[n, l]`.
+fn attend(query: &Tensor, key: &Tensor, value: &Tensor, present: &Tensor) -> Tensor {
+    let mask = Some(present.unsqueeze(1).unsqueeze(1)); // [n, 1, 1, l]
+    Tensor::scaled_dot_product_attention(query, key, value, mask, 0.0, false, None, false)
+}
+
+fn layer_norm(path: &Path) -> nn::LayerNorm {
+    nn::layer_norm(path, vec![WIDTH], Default::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LOCK;
+    use tch::{Device, nn::VarStore};
+
+    const TEXT: TextSpec = TextSpec { vocab_size: 9, max_tokens: 5 };
+
+    fn tokens(rows: &[[i64; 5]]) -> Tensor {
+        Tensor::from_slice(rows.as_flattened()).reshape([-1, 5])
+    }
+
+    fn apart(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn the_order_of_words_matters_and_padding_does_not() {
+        let _lock = LOCK.lock().unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let encoder = TextEncoder::new(vars.root(), &TEXT);
+        let rows = tokens(&[[3, 4, 0, 0, 0], [4, 3, 0, 0, 0], [0; 5], [3, 4, 0, 0, 0]]);
+        let read = encoder.forward(&rows);
+        let summary = read.summary();
+        assert_eq!(summary.size(), [4, EncodedText::WIDTH]);
+        assert!(apart(&summary.get(0), &summary.get(1)) > 1e-2);
+        assert!(apart(&summary.get(0), &summary.get(2)) > 1e-2);
+        assert!(apart(&summary.get(0), &summary.get(3)) < 1e-6);
+        assert!(bool::try_from(summary.isfinite().all()).unwrap());
+        // What padding is embedded as, and where it stands, reaches nothing.
+        tch::no_grad(|| {
+            let _ = encoder.tokens.get(0).fill_(1e3);
+            let _ = encoder.positions.narrow(0, 3, 3).fill_(1e3);
+        });
+        assert!(apart(&encoder.forward(&rows).summary(), &summary) < 1e-6);
+    }
+
+    /// Attention by its definition, one caption and one position at a time.
+    #[test]
+    fn maps_attend_to_the_words_that_are_there() {
+        let _lock = LOCK.lock().unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let encoder = TextEncoder::new(vars.root() / "text", &TEXT);
+        let cross = CrossAttention::new(vars.root() / "cross", 32);
+        let text = encoder.forward(&tokens(&[[3, 4, 0, 0, 0], [7, 0, 0, 0, 0]]));
+        let x = Tensor::randn([2, 32, 3, 2], (Kind::Float, Device::Cpu));
+        assert!(cross.forward(&x, &text).equal(&x), "it begins as its shortcut");
+        tch::no_grad(|| {
+            let identity = Tensor::eye(32, (Kind::Float, Device::Cpu)).reshape([32, 32, 1, 1]);
+            vars.variables()["cross.out.weight"].shallow_clone().copy_(&identity);
+        });
+        let got = cross.forward(&x, &text) - &x;
+        let query = x.apply(&cross.norm).apply(&cross.query);
+        for (row, words) in [(0, 3), (1, 2)] {
+            let key_value = text.features.get(row).narrow(0, 0, words).apply(&cross.key_value);
+            for head in 0..2 {
+                let of_head = |t: &Tensor, at: i64| t.narrow(-1, at + 16 * head, 16);
+                let (key, value) = (of_head(&key_value, 0), of_head(&key_value, 32));
+                let q = query.get(row).narrow(0, 16 * head, 16).select(1, 2).select(1, 1); // at (2, 1)
+                let weights = (key.mv(&q) / 4.0).softmax(0, Kind::Float);
+                let want = value.tr().mv(&weights);
+                let got = got.get(row).narrow(0, 16 * head, 16).select(1, 2).select(1, 1);
+                assert!(apart(&got, &want) < 1e-5, "row {row}, head {head}");
+            }
+        }
+    }
+}

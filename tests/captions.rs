@@ -1,0 +1,84 @@
+//! Models that are told what to draw in words.
+
+use crate::support::{experiment, families, json, paragone, picture, run, scratch};
+use std::{fs, path::Path};
+
+/// Trains, scores and compares every family on captions once, then asks for images in words.
+#[test]
+fn every_family_draws_what_a_prompt_says() {
+    let dir = scratch("captions");
+    let changes = [("data.condition", "text"), ("train.budget.images", "160")];
+    let file = experiment(&dir, &families(), &changes);
+    let out = dir.join("run");
+    run(&file, &out, &[]).expect(0);
+
+    let results = json(&out.join("comparison/results.json"));
+    for row in results["rows"].as_array().expect("rows") {
+        let accuracy = &row["scores"]["conditional_accuracy"];
+        assert!(accuracy["value"].is_number(), "{}: {accuracy}", row["model"]);
+    }
+    let of_test = &results["calibration"][0]["scores"]["conditional_accuracy"]["value"];
+    assert!(of_test.as_f64().expect("a judge of captions") > 0.9, "{of_test}");
+
+    for family in families() {
+        let model = out.join(family);
+        assert!(json(&model.join("tokenizer.json"))["model"]["vocab"]["circle"].is_number());
+        let draw = |name: &str, more: &[&str]| {
+            let png = dir.join(format!("{family}-{name}.png"));
+            let ended = sample(&model, &[&["-n", "4", "--out", &text(&png)], more].concat());
+            let ended = ended.expect(0);
+            picture(&png);
+            (fs::read(&png).expect("a picture"), ended)
+        };
+        let red = ["--prompt", "a red circle"];
+        let (first, said) = draw("a", &red);
+        assert!(!said.stderr.contains("no training caption"), "{}", said.stderr);
+        assert_eq!(first, draw("b", &red).0, "{family}: the same prompt, other images");
+        assert_eq!(first, draw("c", &["--prompt", "A  RED circle"]).0, "{family}");
+        assert_ne!(first, draw("d", &["--prompt", "a blue square"]).0, "{family}: deaf");
+        assert_ne!(first, draw("e", &["--unconditional"]).0, "{family}: deaf");
+        let unknown = draw("f", &["--prompt", "a crimson circle"]).1;
+        unknown.says(&["crimson", "no training caption"]);
+        let long = draw("g", &["--prompt", &"red ".repeat(40)]).1;
+        long.says(&["longer than", "not read"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    let dir = scratch("captions-wrong");
+    let family = families()[0];
+    let file = experiment(&dir, &[family], &[("data.condition", "text"), ("data.flip", "true")]);
+    run(&file, &dir.join("run"), &[]).expect(2).says(&["flip", "left and right"]);
+    assert!(!dir.join("run").exists());
+
+    let changes = [("data.condition", "text"), ("train.budget.images", "16")];
+    let file = experiment(&dir, &[family], &changes);
+    run(&file, &dir.join("run"), &[]).expect(0);
+    let model = dir.join("run").join(family);
+    let out = text(&dir.join("never.png"));
+    let refused = |more: &[&str], says: &[&str]| {
+        sample(&model, &[&["--out", &out], more].concat()).expect(2).says(says);
+        assert!(!dir.join("never.png").exists());
+    };
+    refused(&[], &["--prompt", "--unconditional"]);
+    refused(&["--class", "1"], &["without classes"]);
+    refused(&["--prompt", "a ring", "--class", "1"], &["--class"]);
+    refused(&["--prompt", "a ring", "--unconditional"], &["--unconditional"]);
+    refused(&["--prompt", "a ring", "--negative-prompt", "red"], &["--guidance-scale"]);
+    refused(&["--prompts", "no-such-file.txt"], &["no-such-file.txt"]);
+    let empty = dir.join("empty.txt");
+    fs::write(&empty, "\n\n").expect("a written file");
+    refused(&["--prompts", &text(&empty)], &["empty.txt", "no prompt"]);
+    let two = ["--prompt", "a ring", "--prompt", "a cross", "-n", "1"];
+    refused(&two, &["--n is 1", "2 prompts"]);
+}
+
+fn sample(model: &Path, more: &[&str]) -> crate::support::Ended {
+    let model = text(model);
+    paragone(&[&["sample", &model], more].concat())
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
