@@ -80,15 +80,31 @@ pub trait Noising {
     fn noised(&self, images: &Tensor, time: f64, noise: &Noise) -> Result<Tensor>;
 }
 
-/// In-painting. `request.conditions.known` is set; known pixels come back unchanged, bit for bit.
+/// In-painting: completing an image around known pixels.
+///
+/// A model that was built to be shown known pixels ([`DataSpec::known_pixels`](crate::DataSpec::known_pixels)) completes
+/// images as it was trained to; any other by its own means at sampling time.
 pub trait Inpaint {
+    /// How holes are filled and at what cost, for a table's reader: `resampling (RePaint), 10 steps, each 4 times`.
+    fn method(&self) -> String;
+
     /// Completed images, f32 `[n, c, h, w]` in [-1, 1].
+    ///
+    /// `request.conditions.known` is set; known pixels come back unchanged, bit for bit, and what lies where the mask is 0 is
+    /// not looked at.
     fn inpaint(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor>;
 }
 
 /// Editing: `source` holds the images with the conditions they fulfil, `request` the conditions they shall fulfil.
 pub trait Edit {
-    /// Edited images, f32 `[n, c, h, w]` in [-1, 1]. `strength` in [0, 1]; 0 returns the source.
+    /// How images are edited and at what cost, for a table's reader.
+    fn method(&self) -> String;
+
+    /// Edited images, f32 `[n, c, h, w]` in [-1, 1].
+    ///
+    /// `strength` in [0, 1] goes from the source itself, bit for bit, to as much of a new image as the method can make. Where
+    /// `request.conditions.known` is set, the pixels of the source under its mask come back unchanged, bit for bit; `source`
+    /// may have conditions that ask for nothing.
     fn edit(
         &self,
         source: &Batch,

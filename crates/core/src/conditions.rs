@@ -73,6 +73,12 @@ impl Conditions {
         self.map(|t| t.to_device(device))
     }
 
+    /// The same class and text with these known pixels, or none.
+    pub fn with_known(&self, known: Option<Known>) -> Self {
+        let (class, tokens) = (self.class.shallow_clone(), self.tokens.shallow_clone());
+        Self { class, tokens, known }
+    }
+
     /// The same known pixels with class and text dropped: the other half of classifier-free guidance.
     pub fn unprompted(&self, data: &DataSpec) -> Self {
         Self {
@@ -106,7 +112,18 @@ impl Conditions {
 }
 
 impl Known {
-    fn shallow_clone(&self) -> Self {
+    /// `images` with the known pixels put in, bit for bit; what the mask hides may be anything, NaN too.
+    pub fn over(&self, images: &Tensor) -> Tensor {
+        self.pixels.where_self(&self.mask.to_kind(Kind::Bool), images)
+    }
+
+    /// The known pixels, and `fill` for the others.
+    pub fn filled(&self, fill: f64) -> Tensor {
+        self.over(&self.pixels.full_like(fill))
+    }
+
+    /// The same, sharing storage.
+    pub fn shallow_clone(&self) -> Self {
         Self { pixels: self.pixels.shallow_clone(), mask: self.mask.shallow_clone() }
     }
 }

@@ -1,9 +1,12 @@
-//! Convolutions and linear layers as PyTorch initialises them.
+//! Convolutions and linear layers as PyTorch initialises them, and blocks of pixels as channels.
 //!
 //! tch's own defaults draw weights √6 times larger than PyTorch's, which published recipes were tuned on.
 
 use std::borrow::Borrow;
-use tch::nn::{self, Init, Path};
+use tch::{
+    Tensor,
+    nn::{self, Init, Path},
+};
 
 /// A convolution that keeps height and width: stride 1, zero padding, a bias.
 ///
@@ -38,11 +41,36 @@ pub fn pytorch_init(fan_in: i64) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
+/// Moves blocks of `factor.0` x `factor.1` positions into channels: `[n, c, h, w]` to
+/// `[n, c * factor.0 * factor.1, h / factor.0, w / factor.1]`. Pixel-unshuffle, for blocks that need not be square.
+pub fn space_to_depth(x: &Tensor, factor: (i64, i64)) -> Tensor {
+    let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
+    let (fh, fw) = factor;
+    x.reshape([n, c, h / fh, fh, w / fw, fw]).permute([0, 1, 3, 5, 2, 4]).reshape([
+        n,
+        c * fh * fw,
+        h / fh,
+        w / fw,
+    ])
+}
+
+/// The inverse of [`space_to_depth`].
+pub fn depth_to_space(x: &Tensor, factor: (i64, i64)) -> Tensor {
+    let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
+    let (fh, fw) = factor;
+    x.reshape([n, c / (fh * fw), fh, fw, h, w]).permute([0, 1, 4, 2, 5, 3]).reshape([
+        n,
+        c / (fh * fw),
+        h * fh,
+        w * fw,
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::LOCK;
-    use tch::{Device, Kind, Tensor, nn::VarStore};
+    use tch::{Device, Kind, nn::VarStore};
 
     /// Largest magnitude and variance.
     fn spread(t: &Tensor) -> (f64, f64) {
@@ -76,5 +104,15 @@ mod tests {
         assert!(largest <= 0.1 && largest > 0.099);
         assert!((variance / (0.01 / 3.0) - 1.0).abs() < 0.05);
         assert!(spread(layer.bs.as_ref().unwrap()).0 <= 0.1);
+    }
+
+    #[test]
+    fn blocks_go_to_channels_and_back() {
+        let x = Tensor::arange(2 * 3 * 4 * 6, (Kind::Float, Device::Cpu)).reshape([2, 3, 4, 6]);
+        assert!(space_to_depth(&x, (2, 2)).equal(&x.pixel_unshuffle(2)));
+        assert!(depth_to_space(&x.pixel_unshuffle(2), (2, 2)).equal(&x));
+        let whole = space_to_depth(&x, (4, 6));
+        assert_eq!(whole.size(), [2, 72, 1, 1]);
+        assert!(depth_to_space(&whole, (4, 6)).equal(&x));
     }
 }

@@ -2,12 +2,14 @@
 //! initialisation.
 
 mod condition;
+mod known;
 mod layers;
 pub mod pixel;
 mod text;
 
 pub use condition::{ConditionEmbedding, EmbeddedConditions};
-pub use layers::{conv, linear, pytorch_init};
+pub use known::KnownPixels;
+pub use layers::{conv, depth_to_space, linear, pytorch_init, space_to_depth};
 pub use text::{CrossAttention, EncodedText, TextEncoder};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.

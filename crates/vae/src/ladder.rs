@@ -2,11 +2,12 @@ use crate::{
     config::{Level, VaeConfig},
     gaussian::Gaussian,
     group::Group,
-    layers::{ResBlock, depth_to_space, space_to_depth},
+    layers::ResBlock,
 };
 use paragone_core::{Conditions, DataSpec, Result};
 use paragone_nn::{
-    ConditionEmbedding, CrossAttention, EmbeddedConditions, conv, linear, pixel::PixelHead,
+    ConditionEmbedding, CrossAttention, EmbeddedConditions, conv, depth_to_space, linear,
+    pixel::PixelHead, space_to_depth,
 };
 use tch::{
     Kind, Tensor,
