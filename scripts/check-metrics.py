@@ -13,6 +13,7 @@ import scipy.linalg
 import scipy.spatial
 from prdc import compute_prdc
 from safetensors.numpy import save_file
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 
 def feature_sets():
@@ -38,6 +39,27 @@ def feature_sets():
     sets["collapsed"] = (real, np.repeat(relu(1, 64), 2000, axis=0) + 1e-3 * rng.normal(0, 1, (2000, 64)))
     sets["shares-images"] = (real, np.concatenate([real[:500], relu(1500, 64)]))
     return {name: [x.astype(np.float32) for x in pair] for name, pair in sets.items()}
+
+
+def image_pairs():
+    """Pairs of 8-bit images [n, c, h, w]: the waves that a unit test holds the values of, noise, and smooth colours."""
+    rng = np.random.default_rng(1)
+    i = np.arange(384).reshape(2, 1, 12, 16)
+    waves = i * 37 % 256
+    smooth = np.cumsum(rng.normal(0, 6, (4, 3, 32, 32)), axis=3) + 128
+    pairs = {
+        "images-of-waves": (waves, waves + i * i % 23 - 11),
+        "images-of-noise": (rng.integers(0, 256, (4, 3, 28, 28)), rng.integers(0, 256, (4, 3, 28, 28))),
+        "images-of-colours": (smooth, smooth + rng.normal(0, 10, smooth.shape)),
+    }
+    return {name: [np.clip(x, 0, 255).astype(np.uint8) for x in pair] for name, pair in pairs.items()}
+
+
+def likeness(a, b):
+    """By scikit-image: the mean of the whole map, where its own mean leaves out a border."""
+    options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, full=True, channel_axis=0)
+    psnr = [peak_signal_noise_ratio(x, y, data_range=255) for x, y in zip(a, b)]
+    return {"psnr": psnr, "ssim": [structural_similarity(x, y, **options)[1].mean() for x, y in zip(a, b)]}
 
 
 def frechet_distance(x, y):
@@ -160,6 +182,8 @@ def main():
         for name, pair in sets.items():
             for which, rows in zip(("real", "fake"), subset_rows(*pair)):
                 tensors[f"{name}.{which}_rows"] = rows
+        pairs = image_pairs()
+        tensors |= {f"{name}.{which}": x for name, pair in pairs.items() for which, x in zip("ab", pair)}
         save_file(tensors, file.name)
         output = subprocess.run([sys.argv[1], file.name], check=True, capture_output=True, text=True).stdout
     results = {row["name"]: row for row in map(json.loads, output.splitlines())}
@@ -183,6 +207,12 @@ def main():
             print(f"{name:24}{score:24}{got:16.9g}{want:16.9g}{got - want:12.1e}{limit:10.0e}{'  WRONG' if wrong else ''}")
         ours = results[name]["seconds"]
         print(f"{name:24}seconds: frechet {ours['frechet']:.2f}, kernel {ours['kernel']:.2f}, neighbours {ours['neighbours']:.2f} (prdc {seconds:.2f})")
+    for name, pair in pairs.items():
+        for score, wanted in likeness(*pair).items():
+            for got, want in zip(results[name][score], wanted):
+                wrong = not abs(got - want) <= 1e-9
+                failed |= wrong
+                print(f"{name:24}{score:24}{got:16.9g}{want:16.9g}{got - want:12.1e}{1e-9:10.0e}{'  WRONG' if wrong else ''}")
     sys.exit(failed)
 
 

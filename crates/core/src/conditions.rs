@@ -73,6 +73,11 @@ impl Conditions {
         self.map(|t| t.to_device(device))
     }
 
+    /// The same, sharing storage.
+    pub fn shallow_clone(&self) -> Self {
+        self.map(Tensor::shallow_clone)
+    }
+
     /// The same class and text with these known pixels, or none.
     pub fn with_known(&self, known: Option<Known>) -> Self {
         let (class, tokens) = (self.class.shallow_clone(), self.tokens.shallow_clone());
@@ -100,6 +105,15 @@ impl Conditions {
                 mask: cat(&a.mask, &b.mask),
             }),
         }
+    }
+
+    /// All rows `n` times, one after the other.
+    pub fn repeat(&self, n: i64) -> Self {
+        self.map(|t| {
+            let mut times = vec![1; t.dim()];
+            times[0] = n;
+            t.repeat(times)
+        })
     }
 
     fn map(&self, f: impl Fn(&Tensor) -> Tensor) -> Self {

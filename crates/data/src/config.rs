@@ -1,4 +1,4 @@
-use crate::{DataError, shapes::PixelNoise};
+use crate::{DataError, MaskKind, shapes::PixelNoise};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -51,6 +51,9 @@ pub struct DataConfig {
     pub flip: bool,
     /// Keep the last 5,000 train images out of training, to tune on.
     pub validation: bool,
+    /// Holes that training shows every model to fill, one kind drawn for each image: half, centre, blocks, strokes, object or
+    /// outpaint. Default: none; models learn only to generate, and fill holes by means of their own.
+    pub masks: Vec<MaskKind>,
     /// Share of training images whose condition is dropped, so that one network also learns to draw without one.
     pub drop_condition: f64,
 }
@@ -68,6 +71,7 @@ impl Default for DataConfig {
             path: None,
             flip: false,
             validation: false,
+            masks: Vec::new(),
             drop_condition: 0.1,
         }
     }
@@ -98,6 +102,15 @@ impl DataConfig {
         if self.condition == Condition::Text && self.flip {
             let rule = "would turn the left and right of captions round: use false";
             return Err(DataError::invalid("flip", true, rule));
+        }
+        for (i, kind) in self.masks.iter().enumerate() {
+            if self.masks[..i].contains(kind) {
+                return Err(DataError::invalid("masks", kind.name(), "is given twice"));
+            }
+            if *kind == MaskKind::Object && self.dataset != "shapes" {
+                let rule = "needs data that knows where its objects are: shapes";
+                return Err(DataError::invalid("masks", kind.name(), rule));
+            }
         }
         for (key, count) in [("train_images", self.train_images), ("test_images", self.test_images)]
         {

@@ -1,4 +1,4 @@
-use crate::{Condition, DataConfig, DataError, Tokenizer};
+use crate::{Condition, DataConfig, DataError, EditKind, Tokenizer};
 use paragone_core::{Attribute, Batch, Conditions, DataSpec, ImageShape, from_levels};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -49,8 +49,21 @@ pub struct ImageSet {
     pub asked: Option<Tensor>,
     /// i64 `[n, max_tokens]` on the host: captions in the numbers of a [`Tokenizer`].
     pub tokens: Option<Tensor>,
+    /// u8 `[n, 1, h, w]` on the host: not 0 where any of the main object is, for data that knows.
+    pub objects: Option<Tensor>,
     /// SHA-256 of size, images, classes and captions, in hexadecimal.
     pub hash: String,
+}
+
+/// Pictures before and after an edit.
+#[derive(Debug)]
+pub struct Edits {
+    /// Before, with captions, attributes and classes.
+    pub sources: ImageSet,
+    /// After, with theirs.
+    pub targets: ImageSet,
+    /// f32 `[n, 1, h, w]`: 0 where the two differ and one pixel around it, 1 elsewhere.
+    pub hole: Tensor,
 }
 
 /// A source of images.
@@ -73,6 +86,11 @@ pub trait Dataset: fmt::Debug + Send + Sync {
     /// Whether every image has a caption.
     fn has_captions(&self) -> bool {
         false
+    }
+
+    /// `n` pictures of no split with what edits of a kind make of them; `None` where that is not known.
+    fn edits(&self, _kind: EditKind, _n: u64) -> Option<Edits> {
+        None
     }
 
     /// What is known of every image, the class first; empty without labels.
@@ -108,7 +126,16 @@ impl ImageSet {
         let hash = content_hash(pixels, shape, classes.as_deref(), captions.as_deref());
         let images = Tensor::from_slice(pixels).reshape(shape.batch(n as i64));
         let classes = classes.map(|c| Tensor::from_slice(&c));
-        Self { images, classes, captions, attributes: None, asked: None, tokens: None, hash }
+        Self {
+            images,
+            classes,
+            captions,
+            attributes: None,
+            asked: None,
+            tokens: None,
+            objects: None,
+            hash,
+        }
     }
 
     /// The same images with their attributes, i64 `[n, attributes]`. The hash stays: what they are is in the pixels.
@@ -127,6 +154,15 @@ impl ImageSet {
     pub fn with_asked(self, asked: Tensor) -> Self {
         assert_eq!((asked.dim(), asked.size()[0]), (3, self.len()), "one row an image");
         Self { asked: Some(asked), ..self }
+    }
+
+    /// The same images with where their main objects are, u8 `[n, 1, h, w]`.
+    ///
+    /// # Panics
+    /// If there is not one an image.
+    pub fn with_objects(self, objects: Tensor) -> Self {
+        assert_eq!((objects.dim(), objects.size()[0]), (4, self.len()), "one an image");
+        Self { objects: Some(objects), ..self }
     }
 
     /// The same images with their captions in numbers; as they are without captions.
@@ -149,6 +185,28 @@ impl ImageSet {
         let (_, channels, height, width) = images.size4().expect("images are [n, c, h, w]");
         let pixels = Vec::<u8>::try_from(images.flatten(0, -1)).expect("images are u8");
         Self::new(&pixels, ImageShape { channels, height, width }, None, None)
+    }
+
+    /// The images in `rows`, i64 `[m]`, with all that is known of them.
+    pub fn rows(&self, rows: &Tensor) -> Self {
+        let of = |t: &Option<Tensor>| t.as_ref().map(|t| t.index_select(0, rows));
+        let numbers = Vec::<i64>::try_from(rows).expect("i64 rows");
+        let captions = self.captions.as_ref();
+        let captions: Option<Vec<String>> =
+            captions.map(|all| numbers.iter().map(|&row| all[row as usize].clone()).collect());
+        let (images, classes) = (self.images.index_select(0, rows), of(&self.classes));
+        let levels = Vec::<u8>::try_from(images.flatten(0, -1)).expect("u8 images");
+        let ids = classes.as_ref().map(|ids| Vec::<i64>::try_from(ids).expect("i64 classes"));
+        Self {
+            hash: content_hash(&levels, self.shape(), ids.as_deref(), captions.as_deref()),
+            images,
+            classes,
+            captions,
+            attributes: of(&self.attributes),
+            asked: of(&self.asked),
+            tokens: of(&self.tokens),
+            objects: of(&self.objects),
+        }
     }
 
     /// Number of images.
@@ -200,7 +258,8 @@ pub fn data_spec(
         Condition::None | Condition::Text => 0,
     };
     let text = tokenizer.map(Tokenizer::spec);
-    DataSpec { shape: dataset.shape(), num_classes, text, known_pixels: false, mean, std }
+    let known_pixels = !config.masks.is_empty();
+    DataSpec { shape: dataset.shape(), num_classes, text, known_pixels, mean, std }
 }
 
 /// Mean and standard deviation of all levels, as f32 pixels in [-1, 1]: exact, from the counts of the 256 levels.

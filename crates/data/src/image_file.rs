@@ -1,7 +1,7 @@
 //! PNG and JPEG files as 8-bit tensors.
 
 use crate::DataError;
-use image::{DynamicImage, ImageDecoder, ImageReader, imageops::FilterType};
+use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage, imageops::FilterType};
 use std::path::Path;
 use tch::Tensor;
 
@@ -17,6 +17,14 @@ pub fn read_image(path: &Path, channels: i64, size: Option<i64>) -> Result<Tenso
     let image = decode(path, size)?;
     let (height, width) = (i64::from(image.height()), i64::from(image.width()));
     Ok(Tensor::from_slice(&planes(&image, channels)).reshape([channels, height, width]))
+}
+
+/// Reads a PNG or JPEG file as it is looked at: its EXIF orientation obeyed, transparency laid over white.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_picture(path: &Path) -> Result<RgbImage, DataError> {
+    Ok(decode(path, None)?.into_rgb8())
 }
 
 /// The levels of a square image, plane by plane.
@@ -83,7 +91,7 @@ fn planes(image: &DynamicImage, channels: i64) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::testing::Folder;
-    use image::{Rgb, RgbImage, Rgba, RgbaImage};
+    use image::{Rgb, Rgba, RgbaImage};
 
     fn levels(tensor: &Tensor) -> Vec<u8> {
         Vec::try_from(tensor.flatten(0, -1)).unwrap()

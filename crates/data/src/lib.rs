@@ -11,6 +11,7 @@ mod image_file;
 mod image_folder;
 mod images;
 mod loader;
+mod masks;
 mod order;
 mod random;
 pub mod shapes;
@@ -20,13 +21,15 @@ mod testing;
 mod text;
 
 pub use config::{Condition, DataConfig, Scenes};
-pub use dataset::{Dataset, ImageSet, Split, data_spec, hex};
+pub use dataset::{Dataset, Edits, ImageSet, Split, data_spec, hex};
 pub use error::DataError;
 pub use fetch::{Watch, fetch};
-pub use image_file::read_image;
+pub use image_file::{read_image, read_picture};
 pub use images::read_images;
 pub use loader::{Loader, LoaderOptions};
+pub use masks::MaskKind;
 pub use order::{Indices, Order};
+pub use shapes::EditKind;
 pub use spec::{DatasetSpec, FileSpec, Package, Registry, spec, specs};
 pub use text::{Tokenizer, Words};
 

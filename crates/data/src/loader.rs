@@ -1,5 +1,5 @@
-use crate::{ImageSet, Indices, Order, random::Random};
-use paragone_core::{Batch, Conditions, DataSpec, from_levels};
+use crate::{ImageSet, Indices, MaskKind, Order, random::Random};
+use paragone_core::{Batch, Conditions, DataSpec, Known, from_levels};
 use std::{
     borrow::Borrow,
     collections::VecDeque,
@@ -13,9 +13,13 @@ use tch::{Device, Kind, Tensor};
 /// Separates the random streams of one seed.
 const FLIP: u64 = 1;
 const DROP: u64 = 2;
+const MASK: u64 = 3;
+
+/// Share of training images of which no pixel is known though masks are shown: from them models go on learning to generate.
+const NOTHING_KNOWN: f64 = 0.1;
 
 /// How training sees its images.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoaderOptions {
     /// Images in a batch.
     pub batch_size: usize,
@@ -23,7 +27,9 @@ pub struct LoaderOptions {
     pub flip: bool,
     /// Probability that an image's condition is dropped.
     pub drop_condition: f64,
-    /// Decides flips and drops, together with the image's number.
+    /// Kinds of holes, one drawn for each image; exactly where `data.known_pixels` is set there are some.
+    pub masks: Vec<MaskKind>,
+    /// Decides flips, drops and holes, together with the image's number.
     pub seed: u64,
     /// Number of the first image: images seen before a resumed run.
     pub first_image: u64,
@@ -37,6 +43,7 @@ impl Default for LoaderOptions {
             batch_size: 128,
             flip: false,
             drop_condition: 0.1,
+            masks: Vec::new(),
             seed: 0,
             first_image: 0,
             prefetch: 4,
@@ -66,7 +73,7 @@ impl Loader {
     ///
     /// # Panics
     /// If the order is not of the set's length, the batch size is 0, `data.text` is set and the captions are in other numbers,
-    /// or `data` has known pixels, which no dataset has yet.
+    /// or holes are to be shown to models that see no known pixels or of objects that the set does not know.
     pub fn new(
         set: impl Borrow<ImageSet>,
         order: Order,
@@ -76,14 +83,15 @@ impl Loader {
         let set = set.borrow();
         assert_eq!(order.len(), set.len() as u64, "an order of the set's images");
         assert!(options.batch_size > 0, "a batch needs an image");
+        let (first_image, prefetch) = (options.first_image, options.prefetch.max(1));
         let mut loader = Self {
             maker: Arc::new(Maker::new(set, options, data)),
-            indices: order.from_image(options.first_image),
-            next_begun: options.first_image,
+            indices: order.from_image(first_image),
+            next_begun: first_image,
             begun: VecDeque::new(),
-            next_image: options.first_image,
+            next_image: first_image,
         };
-        (0..options.prefetch.max(1)).for_each(|_| loader.begin());
+        (0..prefetch).for_each(|_| loader.begin());
         loader
     }
 
@@ -122,6 +130,8 @@ struct Rows {
     images: Vec<f32>,
     class: Vec<i64>,
     tokens: Vec<i64>,
+    /// 1 where a pixel is known; empty unless known pixels are shown.
+    mask: Vec<f32>,
 }
 
 /// Makes batches. Plain loops: libtorch's operators would start teams of threads beside training's.
@@ -131,6 +141,8 @@ struct Maker {
     classes: Option<Vec<i64>>,
     /// `max_tokens` an image; none without captions.
     tokens: Vec<i64>,
+    /// Not 0 where an image's main object is; empty unless such holes are shown.
+    objects: Vec<u8>,
     options: LoaderOptions,
     data: DataSpec,
     /// The pixel value of each level, by `from_levels`, so that loader and evaluation agree to the last bit.
@@ -139,7 +151,13 @@ struct Maker {
 
 impl Maker {
     fn new(set: &ImageSet, options: LoaderOptions, data: DataSpec) -> Self {
-        assert!(!data.known_pixels, "known pixels come later");
+        assert_eq!(data.known_pixels, !options.masks.is_empty(), "holes for who sees them");
+        let objects = if options.masks.contains(&MaskKind::Object) {
+            let objects = set.objects.as_ref().expect("a set that knows its objects");
+            Vec::try_from(objects.flatten(0, -1)).expect("u8 objects on the host")
+        } else {
+            Vec::new()
+        };
         let tokens = data.text.as_ref().map_or_else(Vec::new, |text| {
             let tokens = set.tokens.as_ref().expect("captions in numbers");
             assert_eq!(tokens.size(), [set.len(), text.max_tokens]);
@@ -151,6 +169,7 @@ impl Maker {
             pixels: Vec::try_from(set.images.flatten(0, -1)).expect("u8 images on the host"),
             classes: classes.map(|c| Vec::try_from(c).expect("i64 classes on the host")),
             tokens,
+            objects,
             options,
             data,
             values: Vec::try_from(from_levels(&levels)).expect("256 values"),
@@ -166,10 +185,15 @@ impl Maker {
             images: vec![0.0; n * numel],
             class: vec![self.data.null_class(); n],
             tokens: vec![0; n * max_tokens],
+            mask: vec![0.0; if self.data.known_pixels { n * self.num_pixels() } else { 0 }],
         };
         for (i, (number, index)) in (first_image..).zip(indices).enumerate() {
             let index = *index as usize;
             self.image(number, index, &mut rows.images[i * numel..(i + 1) * numel]);
+            if self.data.known_pixels {
+                let pixels = self.num_pixels();
+                self.mask(number, index, &mut rows.mask[i * pixels..(i + 1) * pixels]);
+            }
             if self.is_dropped(number) {
                 continue;
             }
@@ -184,15 +208,18 @@ impl Maker {
 
     fn to_batch(&self, rows: &Rows) -> Batch {
         let n = rows.class.len() as i64;
-        let none = Conditions::none(n, &self.data, Device::Cpu);
-        Batch {
-            images: Tensor::from_slice(&rows.images).reshape(self.data.shape.batch(n)),
-            conditions: Conditions {
-                class: Tensor::from_slice(&rows.class),
-                tokens: Tensor::from_slice(&rows.tokens).reshape([n, self.data.max_tokens()]),
-                ..none
-            },
-        }
+        let shape = self.data.shape;
+        let images = Tensor::from_slice(&rows.images).reshape(shape.batch(n));
+        let known = self.data.known_pixels.then(|| {
+            let mask = Tensor::from_slice(&rows.mask).reshape([n, 1, shape.height, shape.width]);
+            Known { pixels: &images * &mask, mask }
+        });
+        let conditions = Conditions {
+            class: Tensor::from_slice(&rows.class),
+            tokens: Tensor::from_slice(&rows.tokens).reshape([n, self.data.max_tokens()]),
+            known,
+        };
+        Batch { images, conditions }
     }
 
     fn image(&self, number: u64, index: usize, out: &mut [f32]) {
@@ -206,6 +233,27 @@ impl Maker {
         for (out, levels) in out.chunks_exact_mut(width).zip(levels.chunks_exact(width)) {
             out.iter_mut().zip(levels.iter().rev()).for_each(|(out, level)| *out = value(level));
         }
+    }
+
+    /// Draws the mask of an image: 1 where a pixel is known.
+    fn mask(&self, number: u64, index: usize, out: &mut [f32]) {
+        let mut random = self.random(MASK, number);
+        if random.unit() < NOTHING_KNOWN {
+            return;
+        }
+        let kind = random.pick(&self.options.masks);
+        let object = self.objects.get(index * out.len()..(index + 1) * out.len());
+        let shape = self.data.shape;
+        let width = shape.width as usize;
+        out.fill(1.0);
+        kind.draw((shape.height as usize, width), random.next(), object, out);
+        if self.is_flipped(number) {
+            out.chunks_exact_mut(width).for_each(<[f32]>::reverse);
+        }
+    }
+
+    fn num_pixels(&self) -> usize {
+        (self.data.shape.height * self.data.shape.width) as usize
     }
 
     fn is_flipped(&self, number: u64) -> bool {
@@ -241,7 +289,7 @@ mod tests {
     /// Images and classes from `first` to `end`.
     fn stream(options: LoaderOptions, num_classes: i64, end: u64) -> (Tensor, Vec<i64>) {
         let set = set(100);
-        let mut loader = Loader::new(set, Order::new(5, 100), options, spec(num_classes));
+        let mut loader = Loader::new(set, Order::new(5, 100), options.clone(), spec(num_classes));
         let (mut images, mut classes) = (Vec::new(), Vec::new());
         while loader.next_image() < end {
             let batch = loader.next();
@@ -331,5 +379,49 @@ mod tests {
     fn without_classes_every_condition_is_null() {
         let (_, classes) = stream(options(), 0, 100);
         assert!(classes.iter().all(|class| *class == 0));
+    }
+
+    #[test]
+    fn known_pixels_are_those_of_the_image_under_a_mask_of_its_own() {
+        let shape = ImageShape { channels: 2, height: 8, width: 8 };
+        let data = DataSpec { shape, known_pixels: true, ..spec(0) };
+        let known = |batch_size, first_image: u64, drop_condition| {
+            let pixels: Vec<u8> = (0..500 * 128).map(|i| (i * 37 % 251) as u8).collect();
+            let objects = Tensor::zeros([500, 1, 8, 8], (Kind::Uint8, Device::Cpu));
+            let _ = objects.narrow(3, 0, 2).fill_(1);
+            let set = ImageSet::new(&pixels, shape, None, None).with_objects(objects);
+            let masks = vec![MaskKind::Object, MaskKind::Outpaint];
+            let options = LoaderOptions {
+                batch_size,
+                masks,
+                first_image,
+                drop_condition,
+                flip: true,
+                ..LoaderOptions::default()
+            };
+            let mut loader = Loader::new(set, Order::new(5, 500), options, data.clone());
+            let mut known = Vec::new();
+            while loader.next_image() < 1000 {
+                let Batch { images, conditions } = loader.next();
+                let shown = conditions.known.expect("models are shown known pixels");
+                assert!(shown.pixels.equal(&(images * &shown.mask)));
+                known.push(shown.mask);
+            }
+            Tensor::cat(&known, 0).narrow(0, 0, 1000 - first_image as i64)
+        };
+        let all = known(50, 0, 0.1);
+        assert!(all.equal(&known(37, 0, 0.9)), "batches and dropped conditions change no mask");
+        assert!(all.narrow(0, 600, 400).equal(&known(50, 600, 0.1)));
+        let shown =
+            Vec::<f64>::try_from(all.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double));
+        let shown = shown.unwrap();
+        let share = |pixels: f64| shown.iter().filter(|&&n| n == pixels).count() as f64 / 1000.0;
+        // Three of eight columns are near the object; standard errors are below .016.
+        assert!((share(0.0) - NOTHING_KNOWN).abs() < 0.04, "{}", share(0.0));
+        assert!((share(40.0) - 0.45).abs() < 0.06 && (share(16.0) - 0.45).abs() < 0.06);
+        // Flipped, the object is at the other side.
+        let left = all.select(1, 0).select(1, 0).select(1, 0).eq(0.0).to_kind(Kind::Double);
+        let left = left.mean(Kind::Double).double_value(&[]);
+        assert!((left - (0.1 + 0.45 + 0.225)).abs() < 0.05, "{left}");
     }
 }

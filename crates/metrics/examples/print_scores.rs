@@ -3,12 +3,12 @@
 //! The file holds pairs of matrices, `NAME.real` and `NAME.fake`. Prints one line of JSON a pair: its name, the scores
 //! with the kernel distance over the whole sets, and the seconds that each took. Classes are the rows' numbers modulo 3.
 //! Where there are `NAME.real_rows` and `NAME.fake_rows`, i64 `[subsets, size]`, also the kernel distance in those subsets,
-//! and of each of them. For class logits `NAME.logits`, the Inception Score in ten parts.
+//! and of each of them. Of images `NAME.a` and `NAME.b`, u8 `[n, c, h, w]`, how alike each pair is. For class logits `NAME.logits`, the Inception Score in ten parts.
 
 use paragone_metrics::{
     ClassReference, MemorizationReference, MetricError, Moments, Space, density_coverage,
     draw_rows, frechet_distance, frechet_distance_infinity, inception_score, kernel_distance,
-    kernel_distance_in, precision_recall,
+    kernel_distance_in, precision_recall, psnr, ssim,
 };
 use std::{collections::BTreeMap, io::Write, time::Instant};
 use tch::{Device, Kind, Tensor};
@@ -22,6 +22,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(name) = key.strip_suffix(".logits") {
             let score = inception_score(real, 10)?;
             writeln!(stdout, "{}", serde_json::json!({ "name": name, "inception_score": score }))?;
+        }
+        if let Some(name) = key.strip_suffix(".a") {
+            let other = tensors.get(&format!("{name}.b")).ok_or("images without their pair")?;
+            let [psnr, ssim] = [psnr(real, other, None), ssim(real, other, None)]
+                .map(|pairs| Vec::<f64>::try_from(pairs).expect("a number a pair"));
+            let line = serde_json::json!({ "name": name, "psnr": psnr, "ssim": ssim });
+            writeln!(stdout, "{line}")?;
         }
         let Some(name) = key.strip_suffix(".real") else { continue };
         let get = |what: &str| tensors.get(&format!("{name}.{what}"));

@@ -28,6 +28,7 @@ mod protocol;
 mod random_conv;
 mod reading;
 mod scores;
+mod similarity;
 mod state_dict;
 mod subset;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
 pub use reading::{AttributeAccuracy, Reading};
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
+pub use similarity::{MAX_PSNR, psnr, ssim};
 pub use subset::draw_rows;
 pub use torchscript::{Preparation, TorchScriptFeatures};
 pub use train::{

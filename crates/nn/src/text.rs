@@ -49,13 +49,17 @@ struct Block {
 }
 
 impl TextEncoder {
-    /// Creates the parameters; embeddings are standard normal.
+    /// Creates the parameters; embeddings of words are standard normal, of positions a tenth of that: words count first.
     pub fn new<'a>(path: impl Borrow<Path<'a>>, text: &TextSpec) -> Self {
         let path = path.borrow();
         let standard = Init::Randn { mean: 0.0, stdev: 1.0 };
         Self {
             tokens: path.var("tokens", &[text.vocab_size, WIDTH], standard),
-            positions: path.var("positions", &[1 + text.max_tokens, WIDTH], standard),
+            positions: path.var(
+                "positions",
+                &[1 + text.max_tokens, WIDTH],
+                Init::Randn { mean: 0.0, stdev: 0.1 },
+            ),
             blocks: (0..DEPTH).map(|i| Block::new(&(path / "blocks" / i))).collect(),
             norm: layer_norm(&(path / "norm")),
         }
@@ -66,10 +70,14 @@ impl TextEncoder {
         let n = tokens.size()[0];
         let words = tokens.not_equal(0);
         let summary = Tensor::ones([n, 1], (Kind::Bool, tokens.device()));
-        let present = Tensor::cat(&[summary, words], 1);
+        let present = Tensor::cat(&[&summary, &words], 1);
         let embedded = Tensor::embedding(&self.tokens, tokens, -1, false, false);
-        let start = Tensor::zeros([n, 1, WIDTH], (embedded.kind(), embedded.device()));
-        let x = Tensor::cat(&[start, embedded], 1) + &self.positions;
+        // The summary begins as the words without their order: a direct way for single words, long before attention has learnt any.
+        let counted = words.unsqueeze(-1).to_kind(embedded.kind());
+        let number = counted.sum_dim_intlist(1i64, true, embedded.kind()).clamp_min(1.0);
+        let bag =
+            (&embedded * counted).sum_dim_intlist(1i64, true, embedded.kind()) / number.sqrt();
+        let x = Tensor::cat(&[bag, embedded], 1) + &self.positions;
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, &present));
         EncodedText { features: x.apply(&self.norm), present }
     }

@@ -46,6 +46,12 @@ impl Images {
     }
 }
 
+/// One image, u8 `[c, h, w]`, pixel by pixel.
+pub fn picture(image: &Tensor) -> RgbImage {
+    let images = Images::of(&image.unsqueeze(0));
+    RgbImage::from_fn(images.width, images.height, |x, y| images.pixel(0, x, y))
+}
+
 /// The picture being made.
 #[derive(Debug)]
 pub struct Canvas(RgbImage);

@@ -15,8 +15,10 @@ mod results;
 mod seeds;
 mod table;
 mod tabulate;
+mod tasks;
 mod text;
 
+pub use canvas::picture;
 pub use error::ReportError;
 pub use grid::{GridOptions, Row, comparison_grid, film_strip, sample_grid};
 pub use html::{Figure, LearningCurve, Page, Section, html};
@@ -28,3 +30,4 @@ pub use results::{
 };
 pub use seeds::SeedGroup;
 pub use table::{Better, Cell, Column, Table, TableRow};
+pub use tasks::{Baseline, EditPoint, EditingScores, HoleScores, InpaintingScores};

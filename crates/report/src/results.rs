@@ -1,5 +1,6 @@
 //! `results.json`: every score of a comparison with the protocol it was taken under.
 
+use crate::tasks::{Baseline, EditingScores, InpaintingScores};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ pub struct Results {
     pub rows: Vec<ModelRow>,
     /// Images of known quality: the scale that the models' scores are read on.
     pub calibration: Vec<CalibrationRow>,
+    /// What filling holes and editing are compared with beside models.
+    #[serde(default)]
+    pub baselines: Vec<Baseline>,
 }
 
 /// One model.
@@ -48,6 +52,12 @@ pub struct ModelRow {
     /// How much of what captions say its samples show, where that can be judged.
     #[serde(default)]
     pub captions: Option<CaptionScores>,
+    /// How well it fills holes, if that was looked into.
+    #[serde(default)]
+    pub inpainting: Option<InpaintingScores>,
+    /// How well it edits, if that was looked into.
+    #[serde(default)]
+    pub editing: Option<EditingScores>,
     /// Whether it repeats training images, if that was looked into.
     pub memorization: Option<Memorization>,
     /// Scores of fewer images along its training and under other settings of its sampler.

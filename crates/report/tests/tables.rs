@@ -177,6 +177,8 @@ fn results() -> Results {
         further_bits_per_dim: Vec::new(),
         truth: None,
         captions: None,
+        inpainting: None,
+        editing: None,
         memorization: None,
         curves: Curves::default(),
         facts: BTreeMap::from([("latent_dim".into(), 64.0)]),
@@ -209,6 +211,7 @@ fn results() -> Results {
             model("gan", 21.8, BitsPerDim::missing("defines no likelihood")),
         ],
         calibration: vec![test_set],
+        baselines: Vec::new(),
     }
 }
 

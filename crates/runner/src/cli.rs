@@ -25,6 +25,14 @@ pub enum Command {
     Eval(EvalArgs),
     /// Draw images from a trained model
     Sample(SampleArgs),
+    /// Fill the hole in a picture
+    Inpaint(InpaintArgs),
+    /// Change a picture to fit a text or a class
+    Edit(EditArgs),
+    /// Bring pictures back from their latents
+    Reconstruct(ReconstructArgs),
+    /// Go from one picture to another through their latents
+    Interpolate(InterpolateArgs),
     /// Score anyone's images against a dataset or against other images
     Score(ScoreArgs),
     /// Lay the models of finished runs side by side
@@ -134,15 +142,23 @@ pub struct EvalArgs {
     pub datasets: DatasetArgs,
 }
 
-/// `paragone sample`.
+/// A trained model, and how it is run.
 #[derive(Debug, Args)]
-pub struct SampleArgs {
+pub struct ModelArgs {
     /// Folder of the model, such as runs/fashion-mnist/diffusion
     pub model: PathBuf,
-    /// Number of images
-    #[arg(long, short, default_value_t = 16)]
-    pub n: usize,
-    /// Classes to ask for, by name or number, repeated over the images [default: all in turn]
+    /// Override an option of the model that decides no training, such as sampler.steps=50
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Device and threads.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// What images are asked to be.
+#[derive(Debug, Args)]
+pub struct ConditionArgs {
+    /// Classes to ask for, by name or number, repeated over the images
     #[arg(long, value_delimiter = ',')]
     pub class: Vec<String>,
     /// What to ask for in words, given once or more, repeated over the images
@@ -151,36 +167,172 @@ pub struct SampleArgs {
     /// File of further prompts, one a line
     #[arg(long, value_name = "FILE", conflicts_with = "class")]
     pub prompts: Option<PathBuf>,
+}
+
+/// What images are asked to be, and how insistently.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// What.
+    #[command(flatten)]
+    pub condition: ConditionArgs,
     /// What guidance pushes away from [default: no prompt]; needs a --guidance-scale above 1
     #[arg(long, value_name = "TEXT")]
     pub negative_prompt: Option<String>,
-    /// Ask for nothing
-    #[arg(long, conflicts_with_all = ["class", "prompt", "prompts"])]
-    pub unconditional: bool,
-    /// Seed of the first image; the others count up
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
     /// 1: the model itself; above: pushed towards the condition
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub guidance_scale: f64,
     /// 1: the model itself; below: narrower
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub temperature: f64,
+}
+
+/// `paragone sample`.
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Number of images
+    #[arg(long, short, default_value_t = 16)]
+    pub n: usize,
+    /// What they are asked to be; without a wish all classes in turn.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Ask for nothing
+    #[arg(long, conflicts_with_all = ["class", "prompt", "prompts"])]
+    pub unconditional: bool,
+    /// Seed of the first image; the others count up
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     /// Images drawn at once
     #[arg(long, default_value_t = 100)]
     pub batch_size: usize,
-    /// Override an option of the model's sampler, such as sampler.steps=50
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
     /// PNG to write
     #[arg(long, default_value = "samples.png")]
     pub out: PathBuf,
     /// Columns of the grid [default: 8, or one a prompt]
     #[arg(long)]
     pub columns: Option<usize>,
-    /// Device and threads.
+}
+
+/// `paragone inpaint`.
+#[derive(Debug, Args)]
+pub struct InpaintArgs {
+    /// The model.
     #[command(flatten)]
-    pub device: DeviceArgs,
+    pub model: ModelArgs,
+    /// Picture with a hole to fill: a PNG or JPEG file of any size, or test:N for a test image of the model's data
+    #[arg(long, value_name = "FILE|test:N")]
+    pub image: String,
+    /// White where it is to be made anew: a file, or half, centre, blocks, strokes, object or outpaint
+    #[arg(long, value_name = "FILE|KIND")]
+    pub mask: String,
+    /// What the whole picture is asked to be; without a wish what is known of a test image, or nothing.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Number of completions
+    #[arg(long, short, default_value_t = 6)]
+    pub n: usize,
+    /// Seed of the first completion, and of a random mask; the others count up
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// PNG to write: the picture, its hole, and the completions, as the model sees them
+    #[arg(long, default_value = "inpainted.png")]
+    pub out: PathBuf,
+    /// Folder for every completion in the size of the picture, its known pixels untouched
+    #[arg(long)]
+    pub images: Option<PathBuf>,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone edit`.
+#[derive(Debug, Args)]
+pub struct EditArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Picture to change: a PNG or JPEG file of any size, or test:N for a test image of the model's data
+    #[arg(long, value_name = "FILE|test:N")]
+    pub image: String,
+    /// What it is to become.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// What the picture shows, in words [default: a test image's own caption, else nothing]
+    #[arg(long, value_name = "TEXT", conflicts_with = "source_class")]
+    pub source_prompt: Option<String>,
+    /// What the picture shows, as a class [default: a test image's own]
+    #[arg(long, value_name = "CLASS")]
+    pub source_class: Option<String>,
+    /// White where the picture may change: a file, or half, centre, blocks, strokes, object or outpaint
+    /// [default: everywhere]
+    #[arg(long, value_name = "FILE|KIND")]
+    pub mask: Option<String>,
+    /// How much to change, from 0 (nothing) to 1, one column each
+    #[arg(long, value_delimiter = ',', default_value = "0.2,0.4,0.6,0.8,1")]
+    pub strength: Vec<f64>,
+    /// Seeds, one row each
+    #[arg(long, short, default_value_t = 1)]
+    pub n: usize,
+    /// Seed of the first row; the others count up
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// PNG to write: the picture and what became of it, as the model sees them
+    #[arg(long, default_value = "edited.png")]
+    pub out: PathBuf,
+    /// Folder for every result in the size of the picture
+    #[arg(long)]
+    pub images: Option<PathBuf>,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone reconstruct`.
+#[derive(Debug, Args)]
+pub struct ReconstructArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Pictures: PNG or JPEG files of any size, or test:N for test images of the model's data [default: its first 8]
+    #[arg(long, value_name = "FILE|test:N")]
+    pub image: Vec<String>,
+    /// What they show; without a word what is known of test images, or nothing.
+    #[command(flatten)]
+    pub condition: ConditionArgs,
+    /// PNG to write: the pictures above what their latents bring back
+    #[arg(long, default_value = "reconstructed.png")]
+    pub out: PathBuf,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
+}
+
+/// `paragone interpolate`.
+#[derive(Debug, Args)]
+pub struct InterpolateArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Picture to begin with: a PNG or JPEG file of any size, or test:N for a test image of the model's data
+    #[arg(long, value_name = "FILE|test:N", default_value = "test:0")]
+    pub from: String,
+    /// Picture to end with
+    #[arg(long, value_name = "FILE|test:N", default_value = "test:1")]
+    pub to: String,
+    /// What all of them show; without a word the first half what is known of the first picture, the second of the last.
+    #[command(flatten)]
+    pub condition: ConditionArgs,
+    /// Pictures, the first and the last included
+    #[arg(long, default_value_t = 9)]
+    pub frames: usize,
+    /// PNG to write
+    #[arg(long, default_value = "interpolated.png")]
+    pub out: PathBuf,
+    /// Datasets.
+    #[command(flatten)]
+    pub datasets: DatasetArgs,
 }
 
 /// `paragone score`.
@@ -279,8 +431,9 @@ impl From<ScenesChoice> for Scenes {
 /// `paragone trajectory`.
 #[derive(Debug, Args)]
 pub struct TrajectoryArgs {
-    /// Folder of the model, such as runs/fashion-mnist/diffusion
-    pub model: PathBuf,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// Folder that the strips are written into [default: the model's `trajectory`]
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -293,12 +446,6 @@ pub struct TrajectoryArgs {
     /// Seed of the first image; the others count up
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Override an option of the model's sampler, such as sampler.steps=50
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
-    /// Device and threads.
-    #[command(flatten)]
-    pub device: DeviceArgs,
     /// Datasets.
     #[command(flatten)]
     pub datasets: DatasetArgs,

@@ -4,8 +4,8 @@ use crate::config::{Experiment, Problem};
 use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
 use paragone_data::{
-    Condition, DataConfig, DataError, Dataset, ImageSet, Loader, LoaderOptions, Order, Split,
-    Tokenizer, hex,
+    Condition, DataConfig, DataError, Dataset, EditKind, Edits, ImageSet, Loader, LoaderOptions,
+    Order, Split, Tokenizer, hex,
 };
 use sha2::{Digest, Sha256};
 use std::{cell::OnceCell, path::Path};
@@ -66,12 +66,21 @@ impl RunData {
         }
     }
 
+    /// `n` pictures with what edits of a kind make of them, where that is known.
+    pub fn edits(&self, kind: EditKind, n: u64) -> Option<Edits> {
+        let Edits { sources, targets, hole } = self.dataset.edits(kind, n)?;
+        let [sources, targets] =
+            [sources, targets].map(|set| tokenized(set, self.tokenizer.as_ref()));
+        Some(Edits { sources, targets, hole })
+    }
+
     /// Training batches from image number `first_image` on; the same images whatever the batch size.
     pub fn loader(&self, batch_size: u64, first_image: u64) -> Loader {
         let options = LoaderOptions {
             batch_size: batch_size as usize,
             flip: self.config.flip,
             drop_condition: self.config.drop_condition,
+            masks: self.config.masks.clone(),
             seed: self.order_seed(),
             first_image,
             ..LoaderOptions::default()
@@ -82,10 +91,13 @@ impl RunData {
     /// A hash of everything that decides which image, in which form, under which condition comes when. Equal between
     /// the models of a run; equal between runs of one seed that compare.
     pub fn order_hash(&self) -> String {
-        let augmentation = format!(
+        let mut augmentation = format!(
             "condition {:?} flip {} drop {}",
             self.config.condition, self.config.flip, self.config.drop_condition
         );
+        if !self.config.masks.is_empty() {
+            augmentation += &format!(" masks {:?}", self.config.masks);
+        }
         let parts = [self.order().hash(), self.train.hash.clone(), augmentation];
         hex(&Sha256::digest(parts.join("\n")))
     }

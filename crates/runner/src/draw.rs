@@ -1,14 +1,34 @@
-//! Drawing images from a model: batches, seeds, conditions, 8-bit levels, and what it cost.
+//! Having a model make images, by whichever task: batches, seeds, conditions, 8-bit levels, and what it cost.
 
 use crate::{interrupt, log::Reporter};
-use anyhow::Result;
-use paragone_core::{Conditions, Error, Generator, Noise, Progress, SampleRequest, to_levels};
+use anyhow::{Result, anyhow};
+use paragone_core::{
+    Batch, Conditions, Error, Generator, Noise, OnStep, Progress, SampleRequest, to_levels,
+};
 use std::{ops::ControlFlow, time::Instant};
 use tch::{Device, Kind, Tensor};
+
+/// How images are made.
+#[derive(Debug, Clone, Copy)]
+pub enum Task<'a> {
+    /// New ones.
+    Generate,
+    /// Around the known pixels of the conditions.
+    Inpaint,
+    /// Out of others.
+    Edit {
+        /// The images, on the host, with the conditions that they fulfil.
+        source: &'a Batch,
+        /// See [`Edit::edit`](paragone_core::Edit::edit).
+        strength: f64,
+    },
+}
 
 /// Images to draw.
 #[derive(Debug)]
 pub struct Drawing<'a> {
+    /// How.
+    pub task: Task<'a>,
     /// What each image is asked to be, on the host.
     pub conditions: &'a Conditions,
     /// Seed of each image.
@@ -37,11 +57,18 @@ pub struct Drawn {
 impl<'a> Drawing<'a> {
     /// Without any quality knob.
     pub fn new(conditions: &'a Conditions, seeds: Vec<u64>, batch_size: usize) -> Self {
-        let (guidance_scale, temperature) = (1.0, 1.0);
-        Self { conditions, seeds, negative: None, guidance_scale, temperature, batch_size }
+        Self {
+            task: Task::Generate,
+            conditions,
+            seeds,
+            negative: None,
+            guidance_scale: 1.0,
+            temperature: 1.0,
+            batch_size,
+        }
     }
 
-    /// Draws the images; `None` when the user asked to stop.
+    /// Draws the images; `None` when the user asked to stop. An error if the model lacks what the task needs.
     pub fn draw(
         &self,
         model: &dyn Generator,
@@ -69,7 +96,8 @@ impl<'a> Drawing<'a> {
                 }
                 if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
-            match tch::no_grad(|| model.sample(&request, &mut on_step)) {
+            let rows = (drawn as i64, seeds.len() as i64);
+            match tch::no_grad(|| self.task.perform(model, &request, rows, &mut on_step))? {
                 Ok(images) => pieces.push(to_bytes(&images)),
                 Err(Error::Stopped) => return Ok(None),
                 Err(error) => return Err(error.into()),
@@ -81,7 +109,35 @@ impl<'a> Drawing<'a> {
     }
 }
 
+impl Task<'_> {
+    /// Makes the images of a request that are `rows` (the first and their number) of all. The outer error: what the model lacks.
+    fn perform(
+        &self,
+        model: &dyn Generator,
+        request: &SampleRequest,
+        (start, len): (i64, i64),
+        on_step: &mut dyn OnStep,
+    ) -> Result<paragone_core::Result<Tensor>> {
+        Ok(match self {
+            Task::Generate => model.sample(request, on_step),
+            Task::Inpaint => {
+                model.inpaint().map_err(|lacks| anyhow!("{lacks}"))?.inpaint(request, on_step)
+            }
+            Task::Edit { source, strength } => {
+                let source = source.narrow(start, len).to_device(request.conditions.class.device());
+                let edit = model.edit().map_err(|lacks| anyhow!("{lacks}"))?;
+                edit.edit(&source, request, *strength, on_step)
+            }
+        })
+    }
+}
+
 /// f32 images in [-1, 1] to u8 levels on the host.
 pub fn to_bytes(images: &Tensor) -> Tensor {
     to_levels(images).to_kind(Kind::Uint8).to_device(Device::Cpu)
+}
+
+/// u8 images with mid-gray where the mask, `[n, 1, h, w]`, is 0.
+pub fn hidden(levels: &Tensor, mask: &Tensor) -> Tensor {
+    levels.where_self(&mask.to_kind(Kind::Bool), &levels.full_like(127))
 }

@@ -99,25 +99,9 @@ impl Scene {
     /// Test images, and what their latents bring back with nothing left to chance; `None` when the user asked to stop.
     pub fn reconstruction(&self, latents: &dyn Latents, test: &Batch) -> Result<Option<Strip>> {
         let noise = self.noise.narrow(0, test.len());
-        let mut reporter = None;
-        let mut on_step = |progress: Progress| {
-            let new = || Reporter::new("reconstruction", "calls", 0, progress.calls);
-            reporter.get_or_insert_with(new).set(progress.call);
-            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let encoded = latents.encode(test, &noise, &mut on_step);
-        if let Some(reporter) = reporter {
-            reporter.finish();
-        }
-        let z = match encoded {
-            Ok(z) => z,
-            Err(Error::Stopped) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let request =
-            SampleRequest { temperature: 0.0, ..SampleRequest::new(&test.conditions, &noise) };
-        let decoded = tch::no_grad(|| latents.decode(&z, &request))?;
-        let frames = vec![to_bytes(&test.images), to_bytes(&decoded)];
+        let Some(z) = encode(latents, test, &noise)? else { return Ok(None) };
+        let decoded = decode(latents, &z, &test.conditions, &noise)?;
+        let frames = vec![to_bytes(&test.images), decoded];
         Ok(Some(Strip { frames, labels: vec!["test image".into(), "decoded".into()] }))
     }
 
@@ -135,4 +119,34 @@ impl Scene {
         }
         Ok(strip)
     }
+}
+
+/// The latents of images; `None` when the user asked to stop.
+pub fn encode(latents: &dyn Latents, images: &Batch, noise: &Noise) -> Result<Option<Tensor>> {
+    let mut reporter = None;
+    let mut on_step = |progress: Progress| {
+        let new = || Reporter::new("encoding", "calls", 0, progress.calls);
+        reporter.get_or_insert_with(new).set(progress.call);
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let encoded = latents.encode(images, noise, &mut on_step);
+    if let Some(reporter) = reporter {
+        reporter.finish();
+    }
+    match encoded {
+        Ok(z) => Ok(Some(z)),
+        Err(Error::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What latents stand for with nothing left to chance, u8 `[n, c, h, w]`.
+pub fn decode(
+    latents: &dyn Latents,
+    z: &Tensor,
+    conditions: &Conditions,
+    noise: &Noise,
+) -> Result<Tensor> {
+    let request = SampleRequest { temperature: 0.0, ..SampleRequest::new(conditions, noise) };
+    Ok(to_bytes(&tch::no_grad(|| latents.decode(z, &request))?))
 }

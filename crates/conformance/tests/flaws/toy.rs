@@ -444,6 +444,10 @@ impl Noising for ToyModel {
 }
 
 impl Inpaint for ToyModel {
+    fn method(&self) -> String {
+        "the mean image".to_owned()
+    }
+
     fn inpaint(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
         let known = request.conditions.known.as_ref();
         let known = known.ok_or_else(|| Error::Unsupported("nothing is known".into()))?;
@@ -451,11 +455,15 @@ impl Inpaint for ToyModel {
         if has(Flaw::TouchesKnownPixels) {
             return Ok(made);
         }
-        Ok(known.pixels.where_self(&known.mask.to_kind(Kind::Bool), &made))
+        Ok(known.over(&made))
     }
 }
 
 impl Edit for ToyModel {
+    fn method(&self) -> String {
+        "a mean of images".to_owned()
+    }
+
     fn edit(
         &self,
         source: &Batch,

@@ -16,9 +16,7 @@ pub fn scene(seed: u64) -> Scene {
 
 /// The scene of a seed among those of one large object, none of them held out.
 pub fn simple_scene(seed: u64) -> Scene {
-    matching(seed, |scene| {
-        scene.second.is_none() && scene.main.size == Size::Large && !scene.is_held_out()
-    })
+    matching(seed, |scene| scene.is_simple() && !scene.is_held_out())
 }
 
 /// The scene of a seed among those that are held out.
@@ -38,7 +36,7 @@ pub(super) fn simple_held_out_scene(seed: u64) -> Scene {
     let random = &mut Random::new(&[seed]);
     loop {
         let scene = of_class(random.below(NUM_CLASSES), random);
-        if scene.second.is_none() && scene.main.size == Size::Large && scene.is_held_out() {
+        if scene.is_simple() && scene.is_held_out() {
             return scene;
         }
     }
@@ -61,7 +59,7 @@ pub fn scenes() -> impl Iterator<Item = Scene> {
     })
 }
 
-fn matching(seed: u64, wanted: impl Fn(&Scene) -> bool) -> Scene {
+pub(super) fn matching(seed: u64, wanted: impl Fn(&Scene) -> bool) -> Scene {
     let mut random = Random::new(&[seed]);
     let class = random.below(NUM_CLASSES);
     loop {

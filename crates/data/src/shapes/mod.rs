@@ -5,6 +5,7 @@ mod captions;
 mod corrupt;
 mod density;
 mod draw;
+mod edits;
 mod frequency;
 mod grammar;
 mod layout;
@@ -20,17 +21,19 @@ pub use captions::{Description, describe};
 pub use corrupt::{Corruption, Source};
 pub use density::{PixelNoise, TrueBits, log_probability, true_bits_per_dim};
 pub use draw::{any_scene, held_out_scene, scene, scenes, simple_scene};
+pub use edits::EditKind;
 pub use frequency::Aspect;
 pub use grammar::{Background, Colour, Relation, Shape, Size, Tone};
 pub use recognise::{Match, Recogniser};
+use render::coverage;
 pub use render::render;
 pub use scene::{HELD_OUT, HeldOut, NUM_CLASSES, Object, Scene, Second, class_names};
 pub use truth::{Beside, RECOGNISABLE, TOLERANCE, TOLERANCES, TrueScores, Truth, Validity};
 
-use crate::{DataConfig, DataError, Dataset, ImageSet, Scenes, Split, dataset::Parts};
+use crate::{DataConfig, DataError, Dataset, Edits, ImageSet, Scenes, Split, dataset::Parts};
 use paragone_core::{Attribute, ImageShape, mix};
 use rayon::prelude::*;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Counts up when scenes, pictures or captions of a seed change, because then the data is other data.
 const VERSION: u64 = 1;
@@ -42,6 +45,9 @@ const TEST_IMAGES: u64 = 10_000;
 /// Images of a [lesson](Dataset::lesson), and the number of their stream of seeds, which no split draws from.
 const LESSON_IMAGES: u64 = 60_000;
 const LESSONS: u64 = 3;
+
+/// The stream of seeds of edits.
+const EDITS: u64 = 4;
 
 /// The `shapes` data at one resolution.
 #[derive(Debug, Clone)]
@@ -111,6 +117,27 @@ impl Shapes {
         rows.map(|row| mix(&[VERSION, LESSONS, row])).collect()
     }
 
+    /// Pictures of scenes with everything that is known of them; a seed draws a picture's noise, another its caption.
+    fn described(&self, scenes: &[Scene], seeds: &[u64], captions: &[u64]) -> ImageSet {
+        let descriptions: Vec<Description> =
+            scenes.par_iter().zip(captions).map(|(scene, &seed)| describe(scene, seed)).collect();
+        let asked: Vec<i64> = scenes
+            .iter()
+            .zip(&descriptions)
+            .flat_map(|(scene, description)| scene.asked(description))
+            .flatten()
+            .collect();
+        let n = scenes.len() as i64;
+        let asked = Tensor::from_slice(&asked).reshape([n, 2, -1]);
+        let side = i64::from(self.side);
+        let mut objects = vec![0; (n * side * side) as usize];
+        let rows = objects.par_chunks_mut((side * side) as usize);
+        rows.zip(scenes).for_each(|(row, scene)| coverage(&scene.main, self.side, row));
+        let objects = Tensor::from_slice(&objects).reshape([n, 1, side, side]);
+        let captions = descriptions.into_iter().map(|description| description.text).collect();
+        self.picture(scenes, seeds, Some(captions)).with_asked(asked).with_objects(objects)
+    }
+
     /// Pictures, classes and attributes of scenes; each scene's seed draws its noise.
     fn picture(&self, scenes: &[Scene], seeds: &[u64], captions: Option<Vec<String>>) -> ImageSet {
         let mut pixels = vec![0; scenes.len() * self.shape().numel() as usize];
@@ -143,22 +170,9 @@ impl Dataset for Shapes {
     }
 
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
-        let scenes = self.scenes(split)?;
-        let seeds = self.seeds(split)?;
-        let descriptions: Vec<Description> = scenes
-            .par_iter()
-            .zip(&seeds)
-            .map(|(scene, seed)| describe(scene, mix(&[*seed, 1])))
-            .collect();
-        let asked: Vec<i64> = scenes
-            .iter()
-            .zip(&descriptions)
-            .flat_map(|(scene, description)| scene.asked(description))
-            .flatten()
-            .collect();
-        let asked = Tensor::from_slice(&asked).reshape([scenes.len() as i64, 2, -1]);
-        let captions = descriptions.into_iter().map(|description| description.text).collect();
-        Ok(self.picture(&scenes, &seeds, Some(captions)).with_asked(asked))
+        let (scenes, seeds) = (self.scenes(split)?, self.seeds(split)?);
+        let captions: Vec<u64> = seeds.iter().map(|seed| mix(&[*seed, 1])).collect();
+        Ok(self.described(&scenes, &seeds, &captions))
     }
 
     fn has_captions(&self) -> bool {
@@ -167,6 +181,23 @@ impl Dataset for Shapes {
 
     fn attributes(&self) -> Vec<Attribute> {
         attributes()
+    }
+
+    fn edits(&self, kind: EditKind, n: u64) -> Option<Edits> {
+        if kind.needs_two() && self.scenes == Scenes::Simple {
+            return None;
+        }
+        let seeds: Vec<u64> = (0..n).map(|row| mix(&[VERSION, EDITS, row])).collect();
+        let pairs: Vec<(Scene, Scene, u64)> =
+            seeds.par_iter().map(|&seed| kind.scenes(self.scenes, seed)).collect();
+        let captions: Vec<u64> = pairs.iter().map(|(.., captions)| *captions).collect();
+        let set = |of: fn(&(Scene, Scene, u64)) -> Scene| {
+            self.described(&pairs.iter().map(of).collect::<Vec<_>>(), &seeds, &captions)
+        };
+        let (sources, targets) = (set(|pair| pair.0), set(|pair| pair.1));
+        let differ = sources.images.not_equal_tensor(&targets.images).any_dim(1, true);
+        let near = differ.to_kind(Kind::Float).max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false);
+        Some(Edits { sources, targets, hole: near.neg() + 1.0 })
     }
 
     fn lesson(&self, number: u64) -> Option<ImageSet> {

@@ -38,6 +38,13 @@ pub(super) fn paint<'a>(
     }
 }
 
+/// Writes where an object is, `side`² levels row by row: 255 for a pixel that it covers, 0 for one that it does not touch.
+pub(super) fn coverage(object: &Object, side: u32, out: &mut [u8]) {
+    let mut canvas = Pixmap::new(side, side).expect("the side is positive and small");
+    draw(object, [255; 3], &mut canvas);
+    canvas.pixels().iter().zip(out).for_each(|(pixel, out)| *out = pixel.alpha());
+}
+
 fn draw(object: &Object, [red, green, blue]: [u8; 3], canvas: &mut Pixmap) {
     let mut paint = Paint { anti_alias: true, ..Paint::default() };
     paint.set_color_rgba8(red, green, blue, 255);

@@ -111,6 +111,11 @@ impl Scene {
         is_held_out(self.main.kind(), second)
     }
 
+    /// Whether `scenes: simple` has the scene, held out or not: it is one large object.
+    pub(super) fn is_simple(&self) -> bool {
+        self.second.is_none() && self.main.size == Size::Large
+    }
+
     /// Probability that a training, validation or test image of `scenes: all` shows this scene; 0 if it is held out or not
     /// of the grammar. `scenes: simple` draws from its subset with the same odds.
     ///

@@ -20,6 +20,7 @@ mod memorization;
 mod protocol;
 mod scores;
 mod table;
+mod tasks;
 mod truth;
 
 pub(crate) use markup::escaped;
@@ -81,6 +82,10 @@ pub struct Figure {
 pub enum Section {
     /// All models under the same conditions and seeds.
     Grids,
+    /// Holes and their completions.
+    Inpainting,
+    /// Pictures before and after edits.
+    Editing,
     /// Test images beside what a model makes of them.
     Reconstructions,
     /// Images on their way.
@@ -151,6 +156,13 @@ impl Sections<'_, '_> {
             }
         };
         put("Captions", captions::tables(context).unwrap_or_default());
+        put(
+            "In-painting",
+            self.pictures(Section::Inpainting)? + &tasks::inpainting(context).unwrap_or_default(),
+        );
+        let curves = self.plots("", tasks::editing_plots(context))?;
+        let edited = self.pictures(Section::Editing)?;
+        put("Editing", edited + &tasks::editing(context).unwrap_or_default() + &curves);
         put("Against the known distribution", truth::table(context).unwrap_or_default());
         put("Same condition, same seed", self.pictures(Section::Grids)?);
         put("Cost", cost::table(context));

@@ -1,11 +1,16 @@
 //! One file a command.
 
+mod ask;
 mod audit;
 mod compare;
 mod data;
+mod edit;
 mod eval;
 mod families;
 mod features;
+mod given;
+mod inpaint;
+mod latents;
 mod run;
 mod sample;
 mod schema;
@@ -28,6 +33,10 @@ pub fn execute(command: Command) -> Result<ExitCode> {
         Command::Train(args) => train::execute(&args),
         Command::Eval(args) => eval::execute(&args),
         Command::Sample(args) => sample::execute(&args),
+        Command::Inpaint(args) => inpaint::execute(&args),
+        Command::Edit(args) => edit::execute(&args),
+        Command::Reconstruct(args) => latents::reconstruct(&args),
+        Command::Interpolate(args) => latents::interpolate(&args),
         Command::Score(args) => score::execute(&args),
         Command::Compare(args) => compare::execute(&args),
         Command::Audit(args) => audit::execute(&args),

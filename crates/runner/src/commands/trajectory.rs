@@ -4,11 +4,7 @@
 //! several calls (noise to picture, or pixel after pixel), test images brought back from their latents and a walk between
 //! latents if it has those.
 
-use super::{
-    prepare,
-    sample::{Opened, open},
-    say,
-};
+use super::{ask::Opened, say};
 use crate::{
     cli::TrajectoryArgs,
     data::RunData,
@@ -26,7 +22,7 @@ use tch::Device;
 pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
     ensure!(args.frames > 1, "--frames is {}, but must be at least 2", args.frames);
-    let opened = open(&args.model, &args.set, || prepare(&args.device, None))?;
+    let opened = Opened::open(&args.model)?;
     let Opened { trained, experiment, run, name, device, .. } = &opened;
     let (model, spec) = (&*trained.model, &trained.spec);
     let conditions = match &spec.text {

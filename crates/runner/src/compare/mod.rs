@@ -4,6 +4,7 @@ mod learning;
 mod pictures;
 mod protocols;
 mod rows;
+mod tasks;
 
 use crate::{
     config::Experiment,
@@ -112,6 +113,7 @@ pub fn write(
         protocol: serde_json::to_value(&protocols)?,
         rows: rows::models(runs),
         calibration: rows::calibration(&runs[0]),
+        baselines: runs[0].calibration.baselines.clone(),
     };
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;

@@ -1,6 +1,6 @@
 //! Pictures of a comparison: the same conditions for all models, and how each makes its images.
 
-use super::{Compared, Model};
+use super::{Compared, Model, tasks};
 use crate::{
     data::RunData,
     draw::Drawing,
@@ -89,6 +89,13 @@ pub fn draw(
         picture: grid.clone(),
     };
     figures.insert(0, first);
+    for task in [tasks::inpainting, tasks::editing] {
+        match task(runs, data, device, command)? {
+            None => {}
+            Some(Some(figure)) => figures.push(figure),
+            Some(None) => return Ok(None),
+        }
+    }
     Ok(Some(Pictures { grid, figures }))
 }
 

@@ -54,6 +54,8 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             further_bits_per_dim,
             truth: scores.truth.as_deref().map(truth),
             captions: scores.captions.as_ref().map(captions),
+            inpainting: scores.inpainting.clone(),
+            editing: scores.editing.clone(),
             memorization: memorization(scores),
             curves: scores.curves.clone(),
             facts: scores.facts.iter().map(|fact| (fact.name.clone(), fact.value)).collect(),

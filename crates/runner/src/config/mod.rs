@@ -30,7 +30,9 @@ pub use locate::Position;
 pub use model::{ModelConfig, ModelTrain, OptimizerOverrides};
 pub use read::Run;
 pub use schema::schema;
-pub use sections::{EmaConfig, EvalConfig, Precision, Reference, TrainConfig};
+pub use sections::{
+    EditingConfig, EmaConfig, EvalConfig, InpaintingConfig, Precision, Reference, TrainConfig,
+};
 
 use paragone_core::{DataSpec, Phase};
 use paragone_data::DataConfig;

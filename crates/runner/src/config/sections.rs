@@ -5,6 +5,7 @@ use super::{
     features::Features,
     rules::{Violation, at_least, distinct, hold, number, positive, share},
 };
+use paragone_data::{EditKind, MaskKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +91,47 @@ pub struct EvalConfig {
     pub memorization_samples: u64,
     /// Scores against training time and network calls, and fidelity against diversity.
     pub curves: CurvesConfig,
+    /// Scores of filling holes.
+    pub inpainting: InpaintingConfig,
+    /// Scores of editing, for data whose edits have true targets and whose models are told what to draw.
+    pub editing: EditingConfig,
+}
+
+/// Scores of filling holes in test images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InpaintingConfig {
+    /// Test images with each kind of hole; 0 fills none.
+    pub images: u64,
+    /// Kinds of holes; that of objects only for data that knows where they are.
+    pub masks: Vec<MaskKind>,
+    /// Completions of each hole.
+    pub seeds: u64,
+}
+
+/// Scores of editing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EditingConfig {
+    /// Pictures to edit in each way; 0 edits none.
+    pub pairs: u64,
+    /// Ways of editing.
+    pub kinds: Vec<EditKind>,
+    /// Strengths, each in (0, 1].
+    pub strengths: Vec<f64>,
+}
+
+impl Default for InpaintingConfig {
+    fn default() -> Self {
+        Self { images: 0, masks: MaskKind::ALL.to_vec(), seeds: 2 }
+    }
+}
+
+impl Default for EditingConfig {
+    fn default() -> Self {
+        let strengths = vec![0.2, 0.4, 0.6, 0.8, 1.0];
+        Self { pairs: 0, kinds: EditKind::ALL.to_vec(), strengths }
+    }
 }
 
 /// Scores of fewer images: along training, with other numbers of network calls, and under quality knobs.
@@ -159,6 +201,8 @@ impl Default for EvalConfig {
             kernel_subset_size: 1_000,
             memorization_samples: 2_000,
             curves: CurvesConfig::default(),
+            inpainting: InpaintingConfig::default(),
+            editing: EditingConfig::default(),
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::{
     Basis, NOTHING_ASKED, References, Scored,
     captions::{CaptionScores, Captions},
+    editing::Editing,
     extras::inception_scores,
+    inpainting::Inpainting,
     likelihood::LikelihoodScore,
     truth::Known,
 };
@@ -20,6 +22,7 @@ use paragone_data::{Condition, ImageSet, shapes::TrueScores};
 use paragone_metrics::{
     ClassDistance, ClassReference, Defect, draw_rows, mean_image, noise_images,
 };
+use paragone_report::Baseline;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -35,6 +38,9 @@ pub struct Calibration {
     pub per_class: Vec<ClassDistance>,
     /// The rows, in the order to be shown.
     pub rows: Vec<CalibrationScores>,
+    /// What filling holes and editing are compared with.
+    #[serde(default)]
+    pub baselines: Vec<Baseline>,
 }
 
 /// Scores of one set of known quality.
@@ -81,6 +87,10 @@ pub struct Scene<'a> {
     pub known: Option<&'a Known>,
     /// What captions are judged with, where they can be.
     pub captions: Option<&'a Captions>,
+    /// The holes to fill, if there are any.
+    pub inpainting: Option<&'a Inpainting<'a>>,
+    /// The pictures to edit, if there are any.
+    pub editing: Option<&'a Editing<'a>>,
     /// The run's data.
     pub data: &'a RunData,
     /// The experiment.
@@ -118,7 +128,25 @@ pub fn calibrate(scene: &Scene, basis: &Basis) -> Result<Option<Calibration>> {
         let test_set = scored.iter_mut().find(|row| row.from.is_some()).expect("the first row");
         test_set.likelihood = known.bits_per_dim(test, images, conditional)?;
     }
-    Ok(Some(Calibration { basis: basis.clone(), per_class, rows: scored }))
+    let mut baselines = Vec::new();
+    if let Some(inpainting) = scene.inpainting {
+        let Some(scored) = inpainting.baselines()? else { return Ok(None) };
+        baselines.extend(scored.into_iter().map(|(name, scores)| Baseline {
+            run: None,
+            name: name.to_owned(),
+            inpainting: Some(scores),
+            editing: None,
+        }));
+    }
+    if let Some(editing) = scene.editing {
+        baselines.extend(editing.baselines()?.into_iter().map(|(name, scores)| Baseline {
+            run: None,
+            name: name.to_owned(),
+            inpainting: None,
+            editing: Some(scores),
+        }));
+    }
+    Ok(Some(Calibration { basis: basis.clone(), per_class, rows: scored, baselines }))
 }
 
 fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {

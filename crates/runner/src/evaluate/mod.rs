@@ -3,8 +3,10 @@
 mod calibration;
 mod captions;
 mod curves;
+mod editing;
 mod extras;
 mod feature_cache;
+mod inpainting;
 mod likelihood;
 mod model;
 mod references;
@@ -13,7 +15,9 @@ mod truth;
 
 pub use calibration::{Calibration, CalibrationScores};
 pub use captions::CaptionScores;
+pub use editing::Pairs;
 pub use extras::{Repetition, inception_scores};
+pub use inpainting::Holes;
 pub use likelihood::{LikelihoodScore, TrainTestGap};
 pub use model::{ModelScores, Settings};
 pub use references::{BySplit, References, Scored, SplitScores};
@@ -28,7 +32,9 @@ use crate::{
 use anyhow::{Error, Result, anyhow};
 use captions::Captions;
 use curves::CurveReference;
+use editing::Editing;
 use extras::Repeats;
+use inpainting::Inpainting;
 use model::Scene;
 use paragone_metrics::FeatureExtractor;
 use serde::{Deserialize, Serialize};
@@ -144,12 +150,17 @@ pub fn evaluate_run(
     let by_class = extras::by_class(&references, data)?;
     let known = Known::of(&experiment.data)?;
     let captions = Captions::of(data, &references)?;
+    let (filling, shown) = (&experiment.eval.inpainting, &experiment.data.masks);
+    let inpainting = Inpainting::new(filling, shown, data, &references, known.as_ref())?;
+    let editing = Editing::new(&experiment.eval.editing, data, &references);
     if !calibrated {
         let scene = calibration::Scene {
             references: &references,
             by_class: by_class.as_ref(),
             known: known.as_ref(),
             captions: captions.as_ref(),
+            inpainting: inpainting.as_ref(),
+            editing: editing.as_ref(),
             data,
             experiment,
         };
@@ -166,6 +177,8 @@ pub fn evaluate_run(
         by_class: by_class.as_ref(),
         known: known.as_ref(),
         captions: captions.as_ref(),
+        inpainting: inpainting.as_ref(),
+        editing: editing.as_ref(),
         repeats: repeats.as_ref(),
         curves: curves.as_ref(),
         device,

@@ -4,7 +4,9 @@ use super::{
     Basis, References, Scored,
     captions::{CaptionScores, Captions},
     curves::{self, CurveReference, Subject},
+    editing::Editing,
     extras::{Repeats, Repetition, inception_scores},
+    inpainting::Inpainting,
     likelihood::{self, LikelihoodScore, TrainTestGap},
     samples::{Cost, Request, Samples, Source},
     truth::Known,
@@ -21,7 +23,7 @@ use anyhow::Result;
 use paragone_core::Fact;
 use paragone_data::{hex, shapes::TrueScores};
 use paragone_metrics::{ClassDistance, ClassReference};
-use paragone_report::Curves;
+use paragone_report::{Curves, EditingScores, InpaintingScores};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -68,6 +70,12 @@ pub struct ModelScores {
     /// How much of what captions say is in samples of the first evaluation seed, where that can be judged.
     #[serde(default)]
     pub captions: Option<CaptionScores>,
+    /// How well it fills holes, if that was looked into.
+    #[serde(default)]
+    pub inpainting: Option<InpaintingScores>,
+    /// How well it edits, if that was looked into.
+    #[serde(default)]
+    pub editing: Option<EditingScores>,
     /// Whether samples repeat training images, if that was looked into.
     pub repetition: Option<Repetition>,
     /// What test images' likelihood lacks of training images', if memorization was looked for; or why there is no figure.
@@ -120,6 +128,10 @@ pub struct Scene<'a> {
     pub known: Option<&'a Known>,
     /// What captions are judged with, where they can be.
     pub captions: Option<&'a Captions>,
+    /// The holes to fill, if there are any.
+    pub inpainting: Option<&'a Inpainting<'a>>,
+    /// The pictures to edit, if there are any.
+    pub editing: Option<&'a Editing<'a>>,
     /// What memorization is looked for with, if it is.
     pub repeats: Option<&'a Repeats>,
     /// What points of curves are compared with, if curves are drawn.
@@ -194,6 +206,20 @@ pub fn score(
             }
         }
     };
+    let inpainting = match scene.inpainting {
+        None => None,
+        Some(inpainting) => match inpainting.score_model(&trained, eval.batch_size, device)? {
+            Some(scores) => Some(scores),
+            None => return Ok(None),
+        },
+    };
+    let editing = match scene.editing {
+        None => None,
+        Some(editing) => match editing.score_model(&trained, eval.batch_size, device)? {
+            Some(scores) => Some(scores),
+            None => return Ok(None),
+        },
+    };
     let drawn_features = references.headline.features(&sets)?;
     let features = references.score(&sets, &drawn_features)?;
     let inception_score = inception_scores(&*references.headline.extractor, &drawn_features)?;
@@ -257,6 +283,8 @@ pub fn score(
         per_class,
         truth,
         captions,
+        inpainting,
+        editing,
         repetition,
         train_test_gap,
         likelihood,

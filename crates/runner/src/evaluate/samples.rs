@@ -53,7 +53,7 @@ pub struct Cost {
 }
 
 /// Seeds of samples `from..to` under an evaluation seed.
-fn image_seeds(seed: u64, from: u64, to: u64) -> Vec<u64> {
+pub fn image_seeds(seed: u64, from: u64, to: u64) -> Vec<u64> {
     (from..to).map(|i| mix(&[seed, i])).collect()
 }
 

@@ -1,0 +1,132 @@
+//! How like two images are, pixel by pixel: for images that have a right answer.
+
+use tch::{Kind, Tensor};
+
+/// What identical images score: the ratio would be infinite.
+pub const MAX_PSNR: f64 = 100.0;
+
+/// Radius and standard deviation, in pixels, of the window that SSIM compares in (Wang et al. 2004: 11 by 11, 1.5).
+const WINDOW: (i64, f64) = (5, 1.5);
+
+/// Stabilizers of SSIM's two quotients, (0.01 · 255)² and (0.03 · 255)².
+const STABILIZERS: (f64, f64) = (6.5025, 58.5225);
+
+/// Peak signal-to-noise ratio in decibels of each pair of images, 10 log₁₀ (255² / mean squared error), at most
+/// [`MAX_PSNR`]: f64 `[n]`.
+///
+/// `a` and `b`: u8 `[n, c, h, w]`; `region`: `[n, 1, h, w]`, the pixels that count being 1; `None`: all of them.
+pub fn psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
+    let error = (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).square();
+    let floor = 255f64.powi(2) / 10f64.powf(MAX_PSNR / 10.0);
+    let mse = mean_in(&error, region).clamp_min(floor);
+    (mse.reciprocal() * 255f64.powi(2)).log10() * 10.0
+}
+
+/// Structural similarity of each pair of images (Wang et al. 2004), 1 for identical ones: f64 `[n]`.
+///
+/// Statistics are those of a Gaussian window around every pixel of every channel, images going on mirrored at their edges;
+/// arguments as those of [`psnr`]. Windows of pixels in `region` see pixels outside it.
+pub fn ssim(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
+    let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+    let (mean_a, mean_b) = (smooth(&a), smooth(&b));
+    let var_a = smooth(&a.square()) - mean_a.square();
+    let var_b = smooth(&b.square()) - mean_b.square();
+    let covariance = smooth(&(&a * &b)) - &mean_a * &mean_b;
+    let (c1, c2) = STABILIZERS;
+    let likeness = (&mean_a * &mean_b * 2.0 + c1) * (covariance * 2.0 + c2);
+    let scale = (mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2);
+    mean_in(&(likeness / scale), region)
+}
+
+/// Means over channels and the pixels of a region, `[n]`.
+fn mean_in(values: &Tensor, region: Option<&Tensor>) -> Tensor {
+    let sum = |t: &Tensor| t.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double);
+    match region {
+        None => values.flatten(1, -1).mean_dim(1, false, Kind::Double),
+        Some(region) => {
+            let region = region.to_kind(Kind::Double).expand_as(values);
+            sum(&(values * &region)) / sum(&region)
+        }
+    }
+}
+
+/// A Gaussian blur of f64 `[n, c, h, w]`, one dimension after the other.
+fn smooth(x: &Tensor) -> Tensor {
+    let (radius, sigma) = WINDOW;
+    let weights: Vec<f64> =
+        (-radius..=radius).map(|i| (-(i * i) as f64 / (2.0 * sigma * sigma)).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    [2, 3].into_iter().fold(x.shallow_clone(), |x, dim| {
+        let size = x.size()[dim as usize];
+        let mut smoothed = x.zeros_like();
+        for (offset, weight) in (-radius..=radius).zip(&weights) {
+            let at: Vec<i64> = (0..size).map(|i| mirrored(i + offset, size)).collect();
+            let at = Tensor::from_slice(&at).to_device(x.device());
+            smoothed += x.index_select(dim, &at) * (weight / sum);
+        }
+        smoothed
+    })
+}
+
+/// The pixel in `0..size` that stands for pixel `i` of an image that goes on mirrored: … 1 0 | 0 1 2 … .
+fn mirrored(i: i64, size: i64) -> i64 {
+    let i = i.rem_euclid(2 * size);
+    i.min(2 * size - 1 - i)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// Two images of one channel, 12 by 16: waves and their remainders, the second disturbed.
+    fn pair() -> (Tensor, Tensor) {
+        let i = Tensor::arange(2 * 192, (Kind::Int64, Device::Cpu)).reshape([2, 1, 12, 16]);
+        let a = (&i * 37).remainder(256);
+        let b = (&a + (&i * &i).remainder(23) - 11).clamp(0, 255);
+        (a.to_kind(Kind::Uint8), b.to_kind(Kind::Uint8))
+    }
+
+    fn values(t: &Tensor) -> Vec<f64> {
+        Vec::try_from(t).unwrap()
+    }
+
+    #[test]
+    fn identical_images_are_alike() {
+        let (a, b) = pair();
+        assert_eq!(values(&psnr(&a, &a, None)), [MAX_PSNR; 2]);
+        assert!(values(&ssim(&b, &b, None)).iter().all(|x| (x - 1.0).abs() < 1e-12));
+    }
+
+    /// Golden values of scikit-image 0.26, from `scripts/check-metrics`.
+    #[test]
+    fn pairs_score_as_elsewhere() {
+        let (a, b) = pair();
+        let close = |got: Tensor, want: [f64; 2]| {
+            let got = values(&got);
+            got.iter().zip(want).for_each(|(g, w)| assert!((g - w).abs() < 1e-9, "{got:?}"));
+        };
+        close(psnr(&a, &b, None), [32.10455249770029, 32.17400466177723]);
+        close(ssim(&a, &b, None), [0.9968028050266904, 0.9968825200258419]);
+    }
+
+    #[test]
+    fn only_the_region_counts() {
+        let (a, b) = pair();
+        let region = Tensor::zeros([2, 1, 12, 16], (Kind::Float, Device::Cpu));
+        let _ = region.narrow(3, 0, 8).fill_(1.0);
+        let left = |t: &Tensor| t.narrow(3, 0, 8);
+        assert!(psnr(&a, &b, Some(&region)).equal(&psnr(&left(&a), &left(&b), None)));
+        let outside = a.where_self(&region.to_kind(Kind::Bool), &b);
+        assert_eq!(values(&psnr(&a, &outside, Some(&region))), [MAX_PSNR; 2]);
+        // The windows at the border see the other half.
+        let seen = values(&ssim(&a, &outside, Some(&region)));
+        assert!(seen.iter().all(|x| *x < 1.0 && *x > 0.5), "{seen:?}");
+    }
+
+    #[test]
+    fn images_go_on_mirrored() {
+        let at = (-5..8).map(|i| mirrored(i, 3)).collect::<Vec<_>>();
+        assert_eq!(at, [1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]);
+    }
+}

@@ -1,0 +1,260 @@
+//! Filling holes and editing.
+
+use super::{context::Context, figure::Plotted, markup::paragraph};
+use crate::{
+    Baseline, EditPoint, EditingScores, HoleScores, InpaintingScores, ModelRow, SeedGroup,
+    plot::{Axis, Ink, Item, Look, Plot},
+    table::{Better, Cell, Column, Table, TableRow},
+};
+use std::collections::BTreeSet;
+
+/// Background error, in levels, at which edits are compared.
+pub const BACKGROUND_ERROR: f64 = 4.0;
+
+/// Scores of a task by model and, below, of what they are compared with.
+struct TaskTable<'a> {
+    models: Vec<SeedGroup<'a>>,
+    baselines: Vec<&'a Baseline>,
+    table: Table,
+}
+
+impl<'a> TaskTable<'a> {
+    fn new(models: Vec<SeedGroup<'a>>, baselines: Vec<&'a Baseline>) -> Self {
+        let row = |cell: String, ranked| TableRow { cells: vec![Cell::Text(cell)], ranked };
+        let rows = models.iter().map(|group| row(group.counted_title(), true));
+        let rows = rows.chain(baselines.iter().map(|baseline| row(baseline.name.clone(), false)));
+        let names = Column { name: "model".to_owned(), better: Better::None };
+        let table = Table { rows: rows.collect(), columns: vec![names] };
+        Self { models, baselines, table }
+    }
+
+    fn column(
+        &mut self,
+        name: &str,
+        better: Better,
+        model: impl Fn(&ModelRow) -> Cell,
+        baseline: impl Fn(&Baseline) -> Cell,
+    ) {
+        let models = self.models.iter().map(|group| group.cell(&model));
+        let cells = models.chain(self.baselines.iter().map(|row| baseline(row)));
+        let cells: Vec<Cell> = cells.collect();
+        self.table.columns.push(Column { name: name.to_owned(), better });
+        self.table.rows.iter_mut().zip(cells).for_each(|(row, cell)| row.cells.push(cell));
+    }
+}
+
+/// How well holes are filled: a table for each kind of mask and track; `None` where none were.
+pub fn inpainting(context: &Context<'_>) -> Option<String> {
+    fn of(row: &ModelRow) -> Option<&InpaintingScores> {
+        row.inpainting.as_ref()
+    }
+    let scored = || context.results.rows.iter().filter_map(|row| row.inpainting.as_ref());
+    scored().next()?;
+    let mut html = paragraph(
+        "Test images with a part hidden, completed. PSNR and SSIM compare the hole with what was there, which one of many good \
+         completions need not resemble; diversity is how much completions by different seeds differ there. Models whose training \
+         showed known pixels and models that only learnt to generate are in tables of their own.",
+    );
+    let tracks: BTreeSet<&str> = scored().map(|scores| scores.track.as_str()).collect();
+    let masks: BTreeSet<&String> = scored().flat_map(|scores| scores.masks.keys()).collect();
+    for track in &tracks {
+        let groups = || {
+            let mut groups = context.results.seed_groups();
+            groups.retain(|group| {
+                group.rows.iter().any(|row| of(row).is_some_and(|scores| scores.track == *track))
+            });
+            groups
+        };
+        let mut methods = TaskTable::new(groups(), Vec::new());
+        let method = |scores: &InpaintingScores| Cell::Text(scores.method.clone());
+        let number = |of: fn(&InpaintingScores) -> f64| {
+            move |row: &ModelRow| match &row.inpainting {
+                Some(scores) if !scores.masks.is_empty() => Cell::number(of(scores)),
+                Some(scores) => Cell::missing(scores.method.clone()),
+                None => Cell::missing("filled no holes"),
+            }
+        };
+        let none = |_: &Baseline| Cell::Text(String::new());
+        let text = |row: &ModelRow| of(row).map_or(Cell::missing("filled no holes"), method);
+        methods.column("holes are filled by", Better::None, text, none);
+        methods.column("network calls", Better::None, number(|s| s.network_calls as f64), none);
+        methods.column("s/image", Better::Lower, number(|s| s.seconds_per_image), none);
+        html += &context.render(
+            &methods.table,
+            &format!("inpainting-{track}"),
+            &format!("How holes are filled, {track}"),
+            &[],
+        );
+        for mask in &masks {
+            let baselines = context.results.baselines.iter();
+            let baselines = baselines.filter(|baseline| baseline.inpainting.is_some()).collect();
+            let mut table = TaskTable::new(groups(), baselines);
+            let holes = |scores: &Option<InpaintingScores>| -> Option<HoleScores> {
+                scores.as_ref()?.masks.get(*mask).cloned()
+            };
+            let mut put = |name: &str, better, score: fn(&HoleScores) -> Option<f64>| {
+                let cell = move |scores: &Option<InpaintingScores>| match holes(scores)
+                    .map(|holes| score(&holes))
+                {
+                    Some(Some(value)) => Cell::number(value),
+                    Some(None) => Cell::missing("does not apply"),
+                    None => Cell::missing("filled no such holes"),
+                };
+                let baseline = |row: &Baseline| cell(&row.inpainting);
+                table.column(name, better, |row| cell(&row.inpainting), baseline);
+            };
+            put("PSNR", Better::Higher, |holes| Some(holes.psnr));
+            put("SSIM", Better::Higher, |holes| Some(holes.ssim));
+            put("FD", Better::Lower, |holes| holes.frechet_distance);
+            put("accuracy", Better::Higher, |holes| holes.accuracy);
+            put("valid", Better::Higher, |holes| holes.valid);
+            put("diversity", Better::None, |holes| holes.diversity);
+            put("known kept", Better::Higher, |holes| Some(holes.known_pixels_kept));
+            let shown = scored().filter_map(|scores| scores.masks.get(*mask));
+            let shown = *track == "trained" && shown.clone().any(|holes| holes.shown_in_training);
+            let held_out =
+                if *track == "trained" && !shown { ", never shown in training" } else { "" };
+            html += &context.render(
+                &table.table,
+                &format!("inpainting-{track}-{mask}"),
+                &format!("Holes: {mask}{held_out}, {track}"),
+                &[],
+            );
+        }
+    }
+    Some(html)
+}
+
+/// Kinds of edits that any model made.
+fn kinds<'a>(context: &Context<'a>) -> BTreeSet<&'a String> {
+    let scored = context.results.rows.iter().filter_map(|row| row.editing.as_ref());
+    scored.flat_map(|scores| scores.edits.keys()).collect()
+}
+
+/// How well pictures are edited: a table for each kind of edit; `None` where none were.
+pub fn editing(context: &Context<'_>) -> Option<String> {
+    fn of(row: &ModelRow) -> Option<&EditingScores> {
+        row.editing.as_ref()
+    }
+    context.results.rows.iter().find_map(of)?;
+    let mut html = paragraph(&format!(
+        "Pictures of which one thing is to be changed, and what becomes of them. Changed: the share that shows what was asked for; kept: \
+         the share that shows all else as before; both: the share of which both is true. A stronger edit changes more and keeps \
+         less, so models are compared where pixels that the true edit leaves alone differ by {BACKGROUND_ERROR} of 255 levels on average; \
+         a model that errs less at any strength stands with its strongest edit. With a mask only pixels near the change are free, and \
+         the best strength for both counts."
+    ));
+    let number = |of: fn(&EditingScores) -> f64| {
+        move |row: &ModelRow| match &row.editing {
+            Some(scores) if !scores.edits.is_empty() => Cell::number(of(scores)),
+            Some(scores) => Cell::missing(scores.method.clone()),
+            None => Cell::missing("edited nothing"),
+        }
+    };
+    let none = |_: &Baseline| Cell::Text(String::new());
+    let mut methods = TaskTable::new(context.results.seed_groups(), Vec::new());
+    let text = |row: &ModelRow| {
+        of(row).map_or(Cell::missing("edited nothing"), |scores| Cell::Text(scores.method.clone()))
+    };
+    methods.column("edits are made by", Better::None, text, none);
+    methods.column("network calls", Better::None, number(|s| s.network_calls as f64), none);
+    methods.column("s/image", Better::Lower, number(|s| s.seconds_per_image), none);
+    html += &context.render(&methods.table, "editing", "How edits are made", &[]);
+    for kind in kinds(context) {
+        let baselines = context.results.baselines.iter();
+        let baselines = baselines.filter(|baseline| baseline.editing.is_some()).collect();
+        let mut table = TaskTable::new(context.results.seed_groups(), baselines);
+        let mut put = |name: &str, better, which: Which, score: fn(&EditPoint) -> f64| {
+            let cell = |point: Option<EditPoint>| match point {
+                Some(point) => Cell::number(score(&point)),
+                None => Cell::missing("every edit of it errs more, or it makes none"),
+            };
+            let model = |row: &ModelRow| cell(of(row).and_then(|scores| which.of(scores, kind)));
+            let baseline = |row: &Baseline| match which {
+                Which::Fresh => Cell::Text(String::new()),
+                _ => cell(
+                    row.editing
+                        .as_ref()
+                        .and_then(|scores| scores.edits.get(kind)?.first().copied()),
+                ),
+            };
+            table.column(name, better, model, baseline);
+        };
+        put("changed", Better::Higher, Which::AtError, |point| point.changed);
+        put("kept", Better::Higher, Which::AtError, |point| point.kept);
+        put("both", Better::Higher, Which::AtError, |point| point.both);
+        put("strength", Better::None, Which::AtError, |point| point.strength.unwrap_or(f64::NAN));
+        put("both, masked", Better::Higher, Which::Masked, |point| point.both);
+        put("both, new image", Better::Higher, Which::Fresh, |point| point.both);
+        let title = format!("Edits: {kind}");
+        html += &context.render(&table.table, &format!("editing-{kind}"), &title, &[]);
+    }
+    Some(html)
+}
+
+/// Which of a model's points stands for it.
+#[derive(Clone, Copy)]
+enum Which {
+    /// Without a mask, at [`BACKGROUND_ERROR`].
+    AtError,
+    /// With a mask, the strength that is best for both.
+    Masked,
+    /// A new image of what was asked for.
+    Fresh,
+}
+
+impl Which {
+    fn of(self, scores: &EditingScores, kind: &str) -> Option<EditPoint> {
+        let points = scores.edits.get(kind)?;
+        match self {
+            Self::AtError => scores.at_background_error(kind, BACKGROUND_ERROR),
+            Self::Masked => {
+                let masked = points.iter().filter(|point| point.masked);
+                masked.max_by(|a, b| a.both.total_cmp(&b.both)).copied()
+            }
+            Self::Fresh => points.iter().find(|point| point.strength.is_none()).copied(),
+        }
+    }
+}
+
+/// Change against preservation over strengths, a plot for each kind of edit.
+pub fn editing_plots<'a>(context: &Context<'a>) -> Vec<Plotted<'a>> {
+    kinds(context).into_iter().filter_map(|kind| editing_plot(context, kind)).collect()
+}
+
+fn editing_plot<'a>(context: &Context<'a>, kind: &str) -> Option<Plotted<'a>> {
+    let mut items = Vec::new();
+    for (model, row) in context.rows() {
+        let Some(points) = row.editing.as_ref().and_then(|scores| scores.edits.get(kind)) else {
+            continue;
+        };
+        let mut free: Vec<&EditPoint> =
+            points.iter().filter(|point| point.strength.is_some() && !point.masked).collect();
+        free.sort_by(|a, b| a.strength.partial_cmp(&b.strength).expect("strengths are numbers"));
+        let at = |point: &EditPoint| (point.kept, point.changed);
+        items.push(Item::Line {
+            ink: Ink::Model(model),
+            points: free.iter().map(|point| at(point)).collect(),
+            faint: false,
+        });
+        for (i, point) in free.iter().enumerate() {
+            let look = if i + 1 == free.len() { Look::Ringed } else { Look::Small };
+            items.push(Item::Mark { model, at: at(point), look });
+        }
+    }
+    let whole = [0.0, 1.0];
+    Some(Plotted {
+        plot: Plot {
+            title: format!("Change against preservation: {kind}"),
+            x: Axis::linear("all else kept", whole.into_iter())?,
+            y: Axis::linear("asked change made", whole.into_iter())?,
+            rulers: Vec::new(),
+            items,
+            height: 1.0,
+        },
+        models: context.legend(),
+        caption: "Up and to the right is better. Each line is one model over its strengths, ringed at the strongest; the picture left as \
+                  it was is at the lower right."
+            .to_owned(),
+    })
+}

@@ -1,0 +1,182 @@
+//! Scores of the tasks beside drawing new images: filling holes and editing.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Something that a task is compared with beside models, such as an image left as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// The run it is from, when several are compared.
+    pub run: Option<String>,
+    /// What it is.
+    pub name: String,
+    /// How well it fills holes.
+    pub inpainting: Option<InpaintingScores>,
+    /// How well it edits.
+    pub editing: Option<EditingScores>,
+}
+
+/// How well holes are filled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InpaintingScores {
+    /// How they are filled, or why they are not.
+    pub method: String,
+    /// `trained`: training showed known pixels; `zero-shot`: it did not; `baseline`: there is no training.
+    pub track: String,
+    /// Network calls of one image.
+    pub network_calls: u64,
+    /// Seconds of one image.
+    pub seconds_per_image: f64,
+    /// By the kind of mask; empty where holes are not filled.
+    pub masks: BTreeMap<String, HoleScores>,
+}
+
+/// How well holes of one kind are filled.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoleScores {
+    /// Whether training showed such masks.
+    pub shown_in_training: bool,
+    /// Peak signal-to-noise ratio in the hole against the original, in decibels.
+    pub psnr: f64,
+    /// Structural similarity in the hole with the original.
+    pub ssim: f64,
+    /// Fréchet distance of the completed images to the training images.
+    pub frechet_distance: Option<f64>,
+    /// Share of completed images in which a judge finds what was asked for.
+    pub accuracy: Option<f64>,
+    /// Share of completed images that are possible, where that is known.
+    pub valid: Option<f64>,
+    /// Root mean square difference, in levels, of completions by different seeds in the hole.
+    pub diversity: Option<f64>,
+    /// Share of images whose known pixels are unchanged.
+    pub known_pixels_kept: f64,
+}
+
+/// How well pictures are edited.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditingScores {
+    /// How they are edited, or why they are not.
+    pub method: String,
+    /// Network calls of one image, at most.
+    pub network_calls: u64,
+    /// Seconds of one image, over all strengths.
+    pub seconds_per_image: f64,
+    /// By the kind of edit; empty where nothing is edited.
+    pub edits: BTreeMap<String, Vec<EditPoint>>,
+}
+
+/// How well pictures are edited in one way.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditPoint {
+    /// From 0, nothing, to 1; `None`: not by an edit, but as a new image of what is asked for, or as a baseline.
+    pub strength: Option<f64>,
+    /// Whether only pixels near the change were free to change.
+    pub masked: bool,
+    /// Share of pictures that show all that was asked to change.
+    pub changed: f64,
+    /// Share of pictures that show all else as before.
+    pub kept: f64,
+    /// Share of pictures of which both is true.
+    pub both: f64,
+    /// Mean absolute difference, in levels, of pixels that the true edit leaves alone.
+    pub background_error: f64,
+}
+
+impl InpaintingScores {
+    /// Nothing scored yet.
+    pub fn new(method: String, track: &str) -> Self {
+        Self {
+            method,
+            track: track.to_owned(),
+            network_calls: 0,
+            seconds_per_image: 0.0,
+            masks: BTreeMap::new(),
+        }
+    }
+}
+
+impl EditingScores {
+    /// Nothing scored yet.
+    pub fn new(method: String) -> Self {
+        Self { method, network_calls: 0, seconds_per_image: 0.0, edits: BTreeMap::new() }
+    }
+
+    /// The strength at which, without a mask, most edits of a kind are right, the least of several.
+    pub fn best(&self, kind: &str) -> Option<f64> {
+        let points = self.edits.get(kind)?.iter().filter(|point| !point.masked);
+        let better = |best: Option<(f64, f64)>, (strength, both): (f64, f64)| match best {
+            Some(best) if best.1 >= both => Some(best),
+            _ => Some((strength, both)),
+        };
+        let scored = points.filter_map(|point| Some((point.strength?, point.both)));
+        scored.fold(None, better).map(|(strength, _)| strength)
+    }
+
+    /// One kind of edit without a mask at a given background error: what lies between the strengths whose errors are nearest, as
+    /// much of the picture being changed as that error allows. `None` if even the least strength errs more.
+    pub fn at_background_error(&self, kind: &str, error: f64) -> Option<EditPoint> {
+        let points = self.edits.get(kind)?;
+        let mut curve: Vec<&EditPoint> =
+            points.iter().filter(|p| p.strength.is_some() && !p.masked).collect();
+        curve.sort_by(|a, b| a.background_error.total_cmp(&b.background_error));
+        let above = curve.iter().position(|point| point.background_error > error);
+        match above {
+            Some(0) => None,
+            None => curve.last().map(|&&last| last),
+            Some(above) => {
+                let (low, high) = (curve[above - 1], curve[above]);
+                let share =
+                    (error - low.background_error) / (high.background_error - low.background_error);
+                let between = |of: fn(&EditPoint) -> f64| of(low) + share * (of(high) - of(low));
+                Some(EditPoint {
+                    strength: Some(between(|p| p.strength.unwrap_or(1.0))),
+                    masked: false,
+                    changed: between(|p| p.changed),
+                    kept: between(|p| p.kept),
+                    both: between(|p| p.both),
+                    background_error: error,
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_compared_at_one_background_error() {
+        let point = |strength, changed, background_error| EditPoint {
+            strength,
+            masked: false,
+            changed,
+            kept: 1.0 - changed,
+            both: 0.0,
+            background_error,
+        };
+        let mut scores = EditingScores::new("any".to_owned());
+        let masked = EditPoint { masked: true, ..point(Some(0.3), 1.0, 4.5) };
+        let points = vec![
+            point(None, 1.0, 30.0),
+            point(Some(0.2), 0.1, 2.0),
+            point(Some(0.6), 0.9, 10.0),
+            point(Some(0.4), 0.5, 4.0),
+            masked,
+        ];
+        scores.edits.insert("recolour".to_owned(), points);
+        let at = |error| scores.at_background_error("recolour", error);
+        assert_eq!(at(1.0), None);
+        assert_eq!(at(2.0).unwrap().changed, 0.1);
+        let between = at(7.0).unwrap();
+        assert!((between.changed - 0.7).abs() < 1e-12 && (between.kept - 0.3).abs() < 1e-12);
+        assert!((between.strength.unwrap() - 0.5).abs() < 1e-12);
+        assert_eq!(at(50.0).unwrap().changed, 0.9);
+        assert_eq!(scores.at_background_error("move", 5.0), None);
+    }
+}

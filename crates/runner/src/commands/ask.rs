@@ -1,0 +1,135 @@
+//! What the command line asks of a model, and the model that it names.
+
+use super::prepare;
+use crate::{
+    cli::{AskArgs, ConditionArgs, ModelArgs},
+    config::Experiment,
+    data::class_id,
+    files::{RunDir, read_json},
+    log::note,
+    manifest::Manifest,
+    trained::{Trained, find_model, read_experiment},
+};
+use anyhow::{Context, Result, bail, ensure};
+use paragone_core::Conditions;
+use paragone_data::Tokenizer;
+use std::fs;
+use tch::{Device, Tensor};
+
+/// A model opened by its directory.
+#[derive(Debug)]
+pub struct Opened {
+    pub trained: Trained,
+    pub experiment: Experiment,
+    pub class_names: Vec<String>,
+    pub run: RunDir,
+    pub name: String,
+    pub device: Device,
+}
+
+impl Opened {
+    /// Opens `runs/a/diffusion` with overrides of the model's own keys.
+    pub fn open(args: &ModelArgs) -> Result<Self> {
+        let path = &args.model;
+        let (run, name) = RunDir::of_model(path).with_context(|| {
+            format!(
+                "{} is no model of a run: give RUN/MODEL, such as runs/quickstart/vae",
+                path.display()
+            )
+        })?;
+        let overrides: Vec<String> =
+            args.set.iter().map(|set| format!("models.{name}.{set}")).collect();
+        let experiment = read_experiment(&run, &overrides)?;
+        if let Some(change) = experiment.difference(&read_experiment(&run, &[])?).trained {
+            bail!("--set {}: it decides training, and {} is trained", change.key, path.display());
+        }
+        let config = find_model(&experiment, &name)?;
+        let device = prepare(&args.device, None)?;
+        let trained = Trained::load(config, &run.model(&name), device)?;
+        let manifest: Manifest = read_json(&run.manifest())?;
+        Ok(Self { trained, class_names: manifest.class_names, run, name, device, experiment })
+    }
+
+    /// What `n` images are asked to be by `prompts`, or else by the classes asked for, each in turn; `None` if neither was
+    /// given.
+    pub fn asked(
+        &self,
+        args: &ConditionArgs,
+        prompts: &[String],
+        n: usize,
+    ) -> Result<Option<Conditions>> {
+        let data = &self.trained.spec;
+        if !prompts.is_empty() {
+            return self.prompted(prompts, n).map(Some);
+        }
+        if args.class.is_empty() {
+            return Ok(None);
+        }
+        ensure!(data.num_classes > 0, "--class: {} was trained without classes", self.name);
+        let id = |class: &String| class_id(class, &self.class_names);
+        let asked: Vec<i64> = args.class.iter().map(id).collect::<Result<_>>()?;
+        let classes: Vec<i64> = asked.iter().copied().cycle().take(n).collect();
+        Ok(Some(Conditions::of_classes(&classes, data, Device::Cpu)))
+    }
+
+    /// What `--negative-prompt` has guidance push `n` images away from.
+    pub fn unwanted(&self, args: &AskArgs, n: usize) -> Result<Option<Conditions>> {
+        let prompt = args.negative_prompt.as_ref();
+        prompt.map(|prompt| self.prompted(std::slice::from_ref(prompt), n)).transpose()
+    }
+
+    /// Prompts in turn for `n` images. Says what the model will not understand of them.
+    pub fn prompted(&self, prompts: &[String], n: usize) -> Result<Conditions> {
+        let (data, path) = (&self.trained.spec, self.run.model(&self.name).tokenizer());
+        let Some(text) = &data.text else {
+            bail!("{} was trained without captions: it knows no prompts", self.name)
+        };
+        let tokenizer = Tokenizer::read(&path)?;
+        let mut tokens = Vec::new();
+        for prompt in prompts {
+            let words = tokenizer.encode(prompt);
+            if !words.unknown.is_empty() {
+                let unknown = words.unknown.join(", ");
+                note(&format!("\"{prompt}\": no training caption has the words {unknown}"));
+            }
+            if !words.cut.is_empty() {
+                note(&format!(
+                    "\"{prompt}\": longer than the {} words of the longest training caption; not read: {}",
+                    text.max_tokens,
+                    words.cut.join(" ")
+                ));
+            }
+            tokens.push(Tensor::from_slice(&words.tokens));
+        }
+        let turn: Vec<i64> = (0..n).map(|i| (i % prompts.len()) as i64).collect();
+        let tokens = Tensor::stack(&tokens, 0).index_select(0, &Tensor::from_slice(&turn));
+        Ok(Conditions { tokens, ..Conditions::none(n as i64, data, Device::Cpu) })
+    }
+}
+
+impl AskArgs {
+    /// Refuses what would do nothing.
+    pub fn check(&self) -> Result<()> {
+        ensure!(
+            self.negative_prompt.is_none() || self.guidance_scale != 1.0,
+            "--negative-prompt does nothing at --guidance-scale 1: give one above it, such as 3"
+        );
+        Ok(())
+    }
+}
+
+impl ConditionArgs {
+    /// The prompts of the command line, then those of the file.
+    pub fn written_prompts(&self) -> Result<Vec<String>> {
+        let mut prompts = self.prompt.clone();
+        if let Some(path) = &self.prompts {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let before = prompts.len();
+            prompts.extend(lines.map(str::to_owned));
+            ensure!(prompts.len() > before, "{} has no prompt: write one a line", path.display());
+        }
+        Ok(prompts)
+    }
+}

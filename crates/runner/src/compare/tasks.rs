@@ -1,0 +1,175 @@
+//! Pictures of tasks: the same holes and the same edits for all models.
+
+use super::{Compared, Model};
+use crate::{
+    data::RunData,
+    draw::{Drawing, Task, hidden},
+    evaluate::{Holes, Pairs},
+    trained::Trained,
+};
+use anyhow::{Context, Result};
+use paragone_core::{Batch, from_levels};
+use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
+use tch::{Device, Tensor};
+
+/// Images with each kind of hole or edit.
+const EACH: u64 = 2;
+
+/// Holes in test images, and what each model fills them with; `None` if none were scored, `Some(None)` when the user asked to
+/// stop.
+pub fn inpainting(
+    runs: &[Compared],
+    data: &RunData,
+    device: Device,
+    command: &str,
+) -> Result<Option<Option<Figure>>> {
+    let config = &runs[0].experiment.eval.inpainting;
+    if config.images == 0 {
+        return Ok(None);
+    }
+    let holes = Holes::all(&config.masks, data, EACH)?;
+    let cat =
+        |of: &dyn Fn(&Holes) -> Tensor| Tensor::cat(&holes.iter().map(of).collect::<Vec<_>>(), 0);
+    let mut rows = vec![
+        Row {
+            label: "test images".to_owned(),
+            images: cat(&|holes| holes.originals.shallow_clone()),
+        },
+        Row {
+            label: "hidden".to_owned(),
+            images: cat(&|holes| hidden(&holes.originals, &holes.known.mask)),
+        },
+    ];
+    let conditions = holes
+        .iter()
+        .map(Holes::conditions)
+        .reduce(|all, next| all.followed_by(&next))
+        .context("no kind of mask suits the data")?;
+    let models = every_model(runs, device, |_, trained| {
+        if trained.model.inpaint().is_err() {
+            return Ok(Filled::Lacking);
+        }
+        let seeds = (0..conditions.len() as u64).collect();
+        let drawing = Drawing {
+            task: Task::Inpaint,
+            ..Drawing::new(&conditions, seeds, conditions.len() as usize)
+        };
+        Ok(match drawing.draw(&*trained.model, device, None)? {
+            Some(drawn) => Filled::Images(drawn.levels),
+            None => Filled::Stopped,
+        })
+    })?;
+    let Some(models) = models else { return Ok(Some(None)) };
+    rows.extend(models);
+    let labels = holes.iter().map(|holes| holes.kind.name());
+    Ok(Some(Some(Figure {
+        section: Section::Inpainting,
+        title: "The same holes".to_owned(),
+        caption: "Test images above, the same with parts hidden, and what each model makes of these; the seed of a column is the same in all rows, \
+                  nothing is chosen."
+            .to_owned(),
+        command: command.to_owned(),
+        picture: grid(&rows, labels),
+    })))
+}
+
+/// Pictures before and after edits, and what each model makes of the first; as [`inpainting`].
+pub fn editing(
+    runs: &[Compared],
+    data: &RunData,
+    device: Device,
+    command: &str,
+) -> Result<Option<Option<Figure>>> {
+    let config = &runs[0].experiment.eval.editing;
+    let pairs = match config.pairs {
+        0 => Vec::new(),
+        _ => Pairs::all(&config.kinds, data, EACH),
+    };
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let cat =
+        |of: &dyn Fn(&Pairs) -> &Tensor| Tensor::cat(&pairs.iter().map(of).collect::<Vec<_>>(), 0);
+    let before = cat(&|pairs| &pairs.edits.sources.images);
+    let mut rows = vec![
+        Row { label: "before".to_owned(), images: before },
+        Row { label: "after".to_owned(), images: cat(&|pairs| &pairs.edits.targets.images) },
+    ];
+    let models = every_model(runs, device, |model, trained| {
+        let Some(scores) = &model.scores.editing else { return Ok(Filled::Lacking) };
+        if trained.model.edit().is_err() {
+            return Ok(Filled::Lacking);
+        }
+        let mut images = Vec::new();
+        for pairs in &pairs {
+            let best = scores.best(pairs.kind.name()).context("a kind that was scored")?;
+            let conditions = pairs.before.conditions.shallow_clone();
+            let source = Batch { images: from_levels(&pairs.edits.sources.images), conditions };
+            let drawing = Drawing {
+                task: Task::Edit { source: &source, strength: best },
+                ..Drawing::new(&pairs.after.conditions, (0..EACH).collect(), EACH as usize)
+            };
+            match drawing.draw(&*trained.model, device, None)? {
+                Some(drawn) => images.push(drawn.levels),
+                None => return Ok(Filled::Stopped),
+            }
+        }
+        Ok(Filled::Images(Tensor::cat(&images, 0)))
+    })?;
+    let Some(models) = models else { return Ok(Some(None)) };
+    rows.extend(models);
+    let labels = pairs.iter().map(|pairs| pairs.kind.name());
+    Ok(Some(Some(Figure {
+        section: Section::Editing,
+        title: "The same edits".to_owned(),
+        caption: "Pictures before and after an edit above, and what each model makes of the first, told what the second shows; each at the \
+                  strength at which most of its edits of that kind are right. The seed of a column is the same in all rows."
+            .to_owned(),
+        command: command.to_owned(),
+        picture: grid(&rows, labels),
+    })))
+}
+
+/// What a model made.
+enum Filled {
+    Images(Tensor),
+    /// Nothing: it lacks the task.
+    Lacking,
+    /// The user asked to stop.
+    Stopped,
+}
+
+/// A row for each model, of several training seeds the first; `None` when the user asked to stop.
+fn every_model(
+    runs: &[Compared],
+    device: Device,
+    mut make: impl FnMut(&Model, &Trained) -> Result<Filled>,
+) -> Result<Option<Vec<Row>>> {
+    let mut rows: Vec<Row> = Vec::new();
+    for run in runs {
+        for model in &run.models {
+            if rows.iter().any(|row| row.label == model.name) {
+                continue;
+            }
+            let config = run.experiment.model(&model.name).context("a model of the run")?;
+            let trained = Trained::load(config, &run.run.model(&model.name), device)?;
+            match make(model, &trained)? {
+                Filled::Images(images) => rows.push(Row { label: model.name.clone(), images }),
+                Filled::Lacking => {}
+                Filled::Stopped => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(rows))
+}
+
+/// Two rows to compare with above the models; each label stands above [`EACH`] columns.
+fn grid<'a>(rows: &[Row], labels: impl Iterator<Item = &'a str>) -> image::RgbImage {
+    let labels: Vec<String> = labels
+        .flat_map(|label| {
+            (0..EACH).map(move |i| if i == 0 { label.to_owned() } else { String::new() })
+        })
+        .collect();
+    let options = GridOptions { reference_rows: 2, ..GridOptions::default() };
+    comparison_grid(rows, &labels, labels.len(), &options)
+}

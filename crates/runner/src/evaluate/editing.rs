@@ -1,0 +1,177 @@
+//! Editing: scenes of which something is to be changed, and what has become of the rest.
+
+use super::{References, samples::image_seeds};
+use crate::{
+    config::EditingConfig,
+    data::RunData,
+    draw::{Drawing, Task},
+    log::Reporter,
+    prompts::Prompts,
+    trained::Trained,
+};
+use anyhow::Result;
+use paragone_core::{Batch, Known, from_levels};
+use paragone_data::{EditKind, Edits};
+use paragone_metrics::ClassifierFeatures;
+use paragone_report::{EditPoint, EditingScores};
+use tch::{Device, Kind, Tensor};
+
+/// Pairs of pictures, the second being the first after an edit.
+#[derive(Debug)]
+pub struct Pairs {
+    /// The kind of edit.
+    pub kind: EditKind,
+    /// The pictures.
+    pub edits: Edits,
+    /// What models are told of the pictures before, on the host.
+    pub before: Prompts,
+    /// What they are told to make of them.
+    pub after: Prompts,
+}
+
+impl Pairs {
+    /// `n` pairs of each kind that the data knows and whose models can be told of it: a class says nothing of most edits.
+    pub fn all(kinds: &[EditKind], data: &RunData, n: u64) -> Vec<Self> {
+        let spec = &data.spec;
+        let of_kind = |&kind: &EditKind| {
+            let edits = data.edits(kind, n)?;
+            let rows = Tensor::arange(edits.sources.len(), (Kind::Int64, Device::Cpu));
+            let before = Prompts::of_rows(&edits.sources, &rows, spec);
+            let after = Prompts::of_rows(&edits.targets, &rows, spec);
+            let told = |t: &Tensor, of: &Tensor| spec.num_classes > 0 && !t.equal(of);
+            let told = spec.text.is_some() || told(before.classes(), after.classes());
+            told.then_some(Self { kind, edits, before, after })
+        };
+        kinds.iter().filter_map(of_kind).collect()
+    }
+}
+
+/// What is edited, and judged by.
+#[derive(Debug)]
+pub struct Editing<'a> {
+    pairs: Vec<Pairs>,
+    strengths: Vec<f64>,
+    judge: &'a ClassifierFeatures,
+}
+
+impl<'a> Editing<'a> {
+    /// Pairs of scenes; `None` if none are asked for, or if the data knows no true targets or no judge of them, or models cannot be
+    /// told what to change.
+    pub fn new(config: &EditingConfig, data: &RunData, references: &'a References) -> Option<Self> {
+        let judge = references.judge.as_ref()?;
+        let pairs = match config.pairs {
+            0 => Vec::new(),
+            n => Pairs::all(&config.kinds, data, n),
+        };
+        let strengths = config.strengths.clone();
+        (!pairs.is_empty()).then_some(Self { pairs, strengths, judge })
+    }
+
+    /// Scores of a model; `None` when the user asked to stop.
+    pub fn score_model(
+        &self,
+        trained: &Trained,
+        batch_size: u64,
+        device: Device,
+    ) -> Result<Option<EditingScores>> {
+        let model = &*trained.model;
+        let method = match model.edit() {
+            Ok(edit) => edit.method(),
+            Err(lacks) => return Ok(Some(EditingScores::new(lacks.to_string()))),
+        };
+        let mut scores = EditingScores::new(method);
+        let (mut seconds, mut images) = (0.0, 0);
+        let batch_size = batch_size as usize;
+        for pairs in &self.pairs {
+            let (n, sources) = (pairs.after.len() as u64, &pairs.edits.sources.images);
+            let seeds = image_seeds(0, 0, n);
+            let conditions = pairs.before.conditions.shallow_clone();
+            let source = Batch { images: from_levels(sources), conditions };
+            let title = format!("editing, {}", pairs.kind.name());
+            let mut reporter =
+                Reporter::new(&title, "images", 0, n * (2 * self.strengths.len() as u64 + 1));
+            let mut done = 0;
+            let mut points = Vec::new();
+            let fresh = Drawing::new(&pairs.after.conditions, seeds.clone(), batch_size);
+            let Some(drawn) = fresh.draw(model, device, None)? else { return Ok(None) };
+            points.push(EditPoint { strength: None, ..self.judged(pairs, &drawn.levels)? });
+            for masked in [false, true] {
+                let after = &pairs.after.conditions;
+                let asked = if masked {
+                    let mask = pairs.edits.hole.shallow_clone();
+                    after.with_known(Some(Known { pixels: from_levels(sources), mask }))
+                } else {
+                    after.shallow_clone()
+                };
+                for &strength in &self.strengths {
+                    done += n;
+                    reporter.set(done);
+                    let drawing = Drawing {
+                        task: Task::Edit { source: &source, strength },
+                        ..Drawing::new(&asked, seeds.clone(), batch_size)
+                    };
+                    let Some(drawn) = drawing.draw(model, device, None)? else {
+                        reporter.finish();
+                        return Ok(None);
+                    };
+                    seconds += drawn.seconds;
+                    images += n;
+                    scores.network_calls = scores.network_calls.max(drawn.network_calls);
+                    let judged = self.judged(pairs, &drawn.levels)?;
+                    points.push(EditPoint { strength: Some(strength), masked, ..judged });
+                }
+            }
+            reporter.finish();
+            scores.edits.insert(pairs.kind.name().to_owned(), points);
+        }
+        scores.seconds_per_image = seconds / images.max(1) as f64;
+        Ok(Some(scores))
+    }
+
+    /// Scores of the pictures before and of the true ones after.
+    pub fn baselines(&self) -> Result<Vec<(&'static str, EditingScores)>> {
+        type Row<'a> = (&'static str, &'a str, &'a dyn Fn(&Edits) -> Tensor);
+        let rows: [Row<'_>; 2] = [
+            ("unchanged", "the pictures as they were", &|edits| {
+                edits.sources.images.shallow_clone()
+            }),
+            ("target", "the true pictures after the edit", &|edits| {
+                edits.targets.images.shallow_clone()
+            }),
+        ];
+        rows.into_iter()
+            .map(|(name, method, images)| {
+                let mut scores = EditingScores::new(method.to_owned());
+                for pairs in &self.pairs {
+                    let judged = self.judged(pairs, &images(&pairs.edits))?;
+                    scores.edits.insert(pairs.kind.name().to_owned(), vec![judged]);
+                }
+                Ok((name, scores))
+            })
+            .collect()
+    }
+
+    /// Judges edited images, u8 `[n, c, h, w]`.
+    fn judged(&self, pairs: &Pairs, levels: &Tensor) -> Result<EditPoint> {
+        let Edits { sources, targets, hole } = &pairs.edits;
+        let values = |set: &paragone_data::ImageSet| set.labels().expect("scenes have attributes");
+        let (before, after) = (values(sources), values(targets));
+        let read = self.judge.read(levels)?.values;
+        let changes = before.not_equal_tensor(&after);
+        let right = read.eq_tensor(&after);
+        let share = |rows: Tensor| rows.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        let all = |of: &Tensor| right.logical_or(&of.logical_not()).all_dim(1, false);
+        let (changed, kept) = (all(&changes), all(&changes.logical_not()));
+        let outside = hole.expand_as(levels).to_kind(Kind::Double);
+        let error = (levels.to_kind(Kind::Double) - sources.images.to_kind(Kind::Double)).abs();
+        let sum = |t: &Tensor| t.sum(Kind::Double).double_value(&[]);
+        Ok(EditPoint {
+            strength: None,
+            masked: false,
+            both: share(changed.logical_and(&kept)),
+            changed: share(changed),
+            kept: share(kept),
+            background_error: sum(&(error * &outside)) / sum(&outside),
+        })
+    }
+}
