@@ -26,6 +26,12 @@ pub struct DiffusionConfig {
     pub min_snr_gamma: Option<f64>,
     /// How images are drawn.
     pub sampler: SamplerConfig,
+    /// How holes are filled by a model that was shown none in training.
+    pub inpaint: InpaintConfig,
+    /// How images are edited.
+    pub edit: EditConfig,
+    /// Steps of Heun's method from an image to the noise behind it and back: its latents. Two network calls each.
+    pub inversion_steps: usize,
     /// Noise levels drawn per image to estimate the variational bound.
     pub bound_draws: usize,
     /// How likelihood under the probability flow is estimated.
@@ -44,6 +50,9 @@ impl Default for DiffusionConfig {
             p_std: 1.2,
             min_snr_gamma: None,
             sampler: SamplerConfig::default(),
+            inpaint: InpaintConfig::default(),
+            edit: EditConfig::default(),
+            inversion_steps: 16,
             bound_draws: 16,
             ode_likelihood: OdeLikelihoodConfig::default(),
             network: UNetConfig::default(),
@@ -128,6 +137,48 @@ impl Default for SamplerConfig {
             clip_denoised: true,
         }
     }
+}
+
+/// How holes are filled: `(steps − 1) · resamples + 1` network calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InpaintConfig {
+    /// Noise levels gone through.
+    pub steps: usize,
+    /// Times that each step is taken, noise being added back in between; 1: the known pixels are only put in.
+    pub resamples: usize,
+}
+
+impl Default for InpaintConfig {
+    fn default() -> Self {
+        Self { steps: 20, resamples: 4 }
+    }
+}
+
+/// How images are edited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EditConfig {
+    /// Where the noise comes from that an image is brought to.
+    pub method: EditMethod,
+    /// Noise levels at strength 1; at a lower one its share of them is gone through.
+    pub steps: usize,
+}
+
+impl Default for EditConfig {
+    fn default() -> Self {
+        Self { method: EditMethod::Inversion, steps: 20 }
+    }
+}
+
+/// Where the noise of an edit comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EditMethod {
+    /// From the image, along the probability flow under what it shows (Song et al. 2021): three to four calls a step.
+    Inversion,
+    /// It is drawn (SDEdit, Meng et al. 2022): the sampler's calls.
+    Noise,
 }
 
 /// How likelihood under the probability flow is estimated: by steps of a fourth-order Runge–Kutta method from an image to noise.
@@ -230,6 +281,9 @@ impl DiffusionConfig {
             p_std,
             min_snr_gamma,
             sampler,
+            inpaint,
+            edit,
+            inversion_steps,
             bound_draws,
             ode_likelihood,
             ..
@@ -240,6 +294,22 @@ impl DiffusionConfig {
         if let Some(gamma) = min_snr_gamma {
             rule(*gamma > 0.0, "min_snr_gamma", gamma, "must be above 0")?;
         }
+        // Of the schedule's steps no more can be chosen than there are.
+        let most = match sampler.resolved_spacing() {
+            Spacing::Timesteps => *num_timesteps,
+            _ => usize::MAX,
+        };
+        for (key, steps) in [
+            ("inpaint.steps", inpaint.steps),
+            ("edit.steps", edit.steps),
+            ("inversion_steps", *inversion_steps),
+        ] {
+            rule(steps >= 1, key, &steps, "must be at least 1")?;
+            let at_most = format!("must be at most num_timesteps ({num_timesteps})");
+            rule(steps <= most, key, &steps, &at_most)?;
+        }
+        let resamples = inpaint.resamples;
+        rule(resamples >= 1, "inpaint.resamples", &resamples, "must be at least 1")?;
         rule(*bound_draws >= 1, "bound_draws", bound_draws, "must be at least 1")?;
         let ScheduleConfig { beta_start, beta_end, offset, .. } = schedule;
         let is_beta = |beta: f64| 0.0 < beta && beta < 1.0;

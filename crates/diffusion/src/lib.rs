@@ -9,6 +9,7 @@
 mod blocks;
 mod bound;
 mod config;
+mod guided;
 mod layers;
 mod model;
 mod noise_levels;
@@ -16,6 +17,7 @@ mod objective;
 mod probability_flow;
 mod samplers;
 mod schedule;
+mod tasks;
 mod unet;
 
 #[cfg(test)]
@@ -26,8 +28,8 @@ mod sampler_tests;
 mod test_support;
 
 pub use config::{
-    DiffusionConfig, OdeLikelihoodConfig, SamplerConfig, SamplerName, ScheduleConfig, ScheduleName,
-    Spacing,
+    DiffusionConfig, EditConfig, EditMethod, InpaintConfig, OdeLikelihoodConfig, SamplerConfig,
+    SamplerName, ScheduleConfig, ScheduleName, Spacing,
 };
 pub use objective::Objective;
 pub use unet::UNetConfig;
@@ -41,7 +43,8 @@ pub struct Diffusion;
 
 impl Family for Diffusion {
     const NAME: &'static str = "diffusion";
-    const SAMPLING_KEYS: &'static [&'static str] = &["sampler", "bound_draws", "ode_likelihood"];
+    const SAMPLING_KEYS: &'static [&'static str] =
+        &["sampler", "inpaint", "edit", "inversion_steps", "bound_draws", "ode_likelihood"];
 
     type Config = DiffusionConfig;
 
@@ -49,6 +52,8 @@ impl Family for Diffusion {
         DiffusionConfig {
             num_timesteps: 50,
             sampler: SamplerConfig { steps: Some(4), ..SamplerConfig::default() },
+            inpaint: InpaintConfig { steps: 4, resamples: 2 },
+            edit: EditConfig { steps: 5, ..EditConfig::default() },
             bound_draws: 4,
             ode_likelihood: OdeLikelihoodConfig { steps: 6, draws: 1 },
             network: UNetConfig {

@@ -3,6 +3,7 @@
 use crate::{
     bound::{Steps, VariationalBound, per_image_column},
     config::{DiffusionConfig, OdeLikelihoodConfig, SamplerName, Spacing},
+    guided::Guided,
     noise_levels,
     objective::Coefficients,
     probability_flow::{CALLS_PER_STEP, ProbabilityFlow},
@@ -11,9 +12,9 @@ use crate::{
     unet::UNet,
 };
 use paragone_core::{
-    Batch, Conditions, DataSpec, Error, Fact, Generator, Likelihood, LikelihoodKind,
-    LikelihoodMethod, Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase, Progress,
-    Result, SampleRequest, StepContext, bits_per_dim,
+    Batch, Conditions, DataSpec, Edit, Error, Fact, Generator, Inpaint, Latents, Likelihood,
+    LikelihoodKind, LikelihoodMethod, Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase,
+    Progress, Result, SampleRequest, StepContext, bits_per_dim,
 };
 use tch::{Device, Kind, Tensor, nn};
 
@@ -29,8 +30,8 @@ const PASSES_OF_A_GRADIENT: u64 = 2;
 /// A diffusion model. Inside, images are centred by the data's mean, and `x = x_0 + σ ε`.
 #[derive(Debug)]
 pub(crate) struct DiffusionModel {
-    config: DiffusionConfig,
-    data: DataSpec,
+    pub(crate) config: DiffusionConfig,
+    pub(crate) data: DataSpec,
     schedule: NoiseSchedule,
     net: UNet,
 }
@@ -68,7 +69,7 @@ impl DiffusionModel {
         let mut input = x * column(coefficients, |c| c.c_in, x);
         if self.data.known_pixels {
             let known = conditions.known.as_ref().expect("built to be shown known pixels");
-            let pixels = (&known.pixels - self.data.mean) * &known.mask;
+            let pixels = known.filled(self.data.mean) - self.data.mean;
             input = Tensor::cat(&[&input, &pixels, &known.mask], 1);
         }
         let c_noise = column(coefficients, |c| c.c_noise, x).flatten(0, -1);
@@ -76,7 +77,7 @@ impl DiffusionModel {
     }
 
     /// D(x; σ), a noise level an image: the centred images that `x`, f32 `[n, c, h, w]`, may have come from, averaged.
-    fn denoise(&self, x: &Tensor, sigmas: &[f64], conditions: &Conditions) -> Tensor {
+    pub(crate) fn denoise(&self, x: &Tensor, sigmas: &[f64], conditions: &Conditions) -> Tensor {
         let coefficients = self.coefficients(sigmas);
         let f = self.network(x, &coefficients, conditions);
         x * column(&coefficients, |c| c.c_skip, x) + f * column(&coefficients, |c| c.c_out, x)
@@ -99,9 +100,13 @@ impl DiffusionModel {
     }
 
     /// The noise levels that sampling visits, 0 the last.
-    fn sigmas(&self) -> Vec<f64> {
+    pub(crate) fn sigmas(&self) -> Vec<f64> {
+        self.sigmas_in(self.config.sampler.num_steps(self.config.num_timesteps))
+    }
+
+    /// The noise levels that the sampler would visit in so many steps.
+    pub(crate) fn sigmas_in(&self, steps: usize) -> Vec<f64> {
         let sampler = &self.config.sampler;
-        let steps = sampler.num_steps(self.config.num_timesteps);
         if sampler.resolved_spacing() == Spacing::Timesteps {
             return noise_levels::timesteps(&self.schedule, steps);
         }
@@ -109,12 +114,50 @@ impl DiffusionModel {
         noise_levels::karras(min, max, sampler.rho, steps)
     }
 
+    /// Calls of the denoiser in so many steps of the sampler.
+    pub(crate) fn denoisings(&self, steps: usize) -> usize {
+        let heun = self.config.sampler.name == SamplerName::Heun;
+        if heun { 2 * steps - 1 } else { steps }
+    }
+
+    /// New images.
+    pub(crate) fn draw(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        let (sigmas, shape) = (self.sigmas(), self.data.shape.dims());
+        let mut guided = Guided::new(self, request, self.denoisings(sigmas.len() - 1), on_step);
+        let normal = |draw| request.noise.normal(draw, &shape) * request.temperature;
+        tch::no_grad(|| {
+            // x_T is standard normal, as if the data had unit variance; at σ = 40 that is σ but for a few ten-thousandths.
+            let x = normal(0) * (1.0 + sigmas[0] * sigmas[0]).sqrt();
+            let x = self.solve(&mut guided, x, &sigmas, &|i| normal(1 + i as u64))?;
+            Ok(self.picture(&x))
+        })
+    }
+
+    /// From `x` at the first of these noise levels to the last by the sampler; `noise(i)` is that of an ancestral step.
+    pub(crate) fn solve(
+        &self,
+        guided: &mut Guided<'_>,
+        x: Tensor,
+        sigmas: &[f64],
+        noise: &dyn Fn(usize) -> Tensor,
+    ) -> Result<Tensor> {
+        let mut denoise = |x: &Tensor, sigma: f64| guided.denoise(x, sigma);
+        match self.config.sampler.name {
+            SamplerName::Ancestral => samplers::ancestral(&mut denoise, x, sigmas, noise),
+            SamplerName::Ddim => samplers::ddim(&mut denoise, x, sigmas),
+            SamplerName::DpmSolverPp => {
+                samplers::dpm_solver_pp(&mut denoise, x, sigmas, self.config.sampler.order)
+            }
+            SamplerName::Heun => samplers::heun(&mut denoise, x, sigmas),
+        }
+    }
+
     /// A centred image as a picture in [-1, 1].
-    fn picture(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn picture(&self, x: &Tensor) -> Tensor {
         (x + self.data.mean).clamp(-1.0, 1.0)
     }
 
-    fn clip(&self, denoised: Tensor) -> Tensor {
+    pub(crate) fn clip(&self, denoised: Tensor) -> Tensor {
         if !self.config.sampler.clip_denoised {
             return denoised;
         }
@@ -153,53 +196,10 @@ impl Generator for DiffusionModel {
 
     /// `temperature` scales the noise that sampling starts from, and for the ancestral sampler the noise of every step.
     ///
-    /// Guidance is D_u + w (D_c − D_u), two network calls (Ho & Salimans 2022).
+    /// Guidance is two network calls where there was one.
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
         request.check()?;
-        let &SampleRequest { conditions, noise, guidance_scale, temperature, .. } = request;
-        let unprompted = (guidance_scale != 1.0).then(|| request.unwanted(&self.data));
-        let (sigmas, shape) = (self.sigmas(), self.data.shape.dims());
-        let heun = self.config.sampler.name == SamplerName::Heun;
-        let steps = sigmas.len() - 1;
-        let denoised = if heun { 2 * steps - 1 } else { steps };
-        let calls = (if unprompted.is_some() { 2 * denoised } else { denoised }) as u64;
-        let mut call = 0;
-        let mut denoise = |x: &Tensor, sigma: f64| -> Result<Tensor> {
-            let sigmas = vec![sigma; noise.seeds.len()];
-            // As `noised` shows it: scaled to unit variance.
-            let shown = || self.picture(&(x / (1.0 + sigma * sigma).sqrt()));
-            let mut report = || {
-                call += 1;
-                on_step.step(Progress { call, calls, images: &shown })
-            };
-            let mut denoised = self.denoise(x, &sigmas, conditions);
-            if let Some(unprompted) = &unprompted {
-                report()?;
-                let unconditional = self.denoise(x, &sigmas, unprompted);
-                denoised = &unconditional + (denoised - &unconditional) * guidance_scale;
-            }
-            let denoised = self.clip(denoised);
-            report()?;
-            Ok(denoised)
-        };
-        tch::no_grad(|| {
-            // x_T is standard normal, as if the data had unit variance; at σ = 40 that is σ but for a few ten-thousandths.
-            let start = temperature * (1.0 + sigmas[0] * sigmas[0]).sqrt();
-            let x = noise.normal(0, &shape) * start;
-            let step_noise = |i: usize| noise.normal(1 + i as u64, &shape) * temperature;
-            let x = match self.config.sampler.name {
-                SamplerName::Ancestral => {
-                    samplers::ancestral(&mut denoise, x, &sigmas, &step_noise)
-                }
-                SamplerName::Ddim => samplers::ddim(&mut denoise, x, &sigmas),
-                SamplerName::DpmSolverPp => {
-                    let order = self.config.sampler.order;
-                    samplers::dpm_solver_pp(&mut denoise, x, &sigmas, order)
-                }
-                SamplerName::Heun => samplers::heun(&mut denoise, x, &sigmas),
-            }?;
-            Ok(self.picture(&x))
-        })
+        self.draw(request, on_step)
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -232,6 +232,18 @@ impl Generator for DiffusionModel {
     }
 
     fn noising(&self) -> Offer<'_, dyn Noising> {
+        Ok(self)
+    }
+
+    fn latents(&self) -> Offer<'_, dyn Latents> {
+        Ok(self)
+    }
+
+    fn inpaint(&self) -> Offer<'_, dyn Inpaint> {
+        Ok(self)
+    }
+
+    fn edit(&self) -> Offer<'_, dyn Edit> {
         Ok(self)
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     config::{ScheduleConfig, ScheduleName},
     noise_levels::{karras, timesteps},
-    samplers::{Denoise, ancestral, ddim, dpm_solver_pp, heun},
+    samplers::{Denoise, ancestral, ddim, dpm_solver_pp, heun, inverted, resampled},
     schedule::NoiseSchedule,
 };
 use paragone_core::{Noise, Result};
@@ -172,4 +172,54 @@ fn an_unscaled_short_schedule_draws_the_wrong_variance() {
     let (scaled, unscaled) = (variance(true), variance(false));
     assert!((scaled / (STD * STD) - 1.0).abs() < 0.1, "{scaled}");
     assert!(unscaled > 1.3 * STD * STD, "{unscaled}");
+}
+
+/// The flow of Gaussian data is linear: x at σ is √(STD² + σ²) / STD times as far from the mean as the image.
+#[test]
+fn an_image_is_followed_to_its_noise_and_back() {
+    let images = normal(3, 1000) * STD + MEAN;
+    let error = |steps: usize| {
+        let sigmas = karras(0.01, 40.0, 7.0, steps);
+        let noisy = inverted(&mut gaussian, images.copy(), &sigmas).unwrap();
+        let exact = (&images - MEAN) * ((STD * STD + 1600.0).sqrt() / STD) + MEAN;
+        let back = heun(&mut gaussian, noisy.copy(), &sigmas).unwrap();
+        [distance(&noisy, &exact) / 40.0, distance(&back, &images)]
+    };
+    let (coarse, fine) = (error(16), error(64));
+    assert!(coarse[0] < 0.3 && fine[0] < 0.03, "{coarse:?} {fine:?}");
+    assert!(coarse[1] < 0.05 && fine[1] < 5e-3, "{coarse:?} {fine:?}");
+}
+
+/// Pairs of pixels with correlation 0.9, the first known: the second is normal around what the first makes likely. Putting the
+/// known pixel in is not enough; with more rounds the hole comes to fit it.
+#[test]
+fn resampling_draws_what_the_known_pixels_make_likely() {
+    let correlation = 0.9;
+    let n = 20_000;
+    let known = 1.5;
+    let first = Tensor::from_slice(&[true, false]).reshape([1, 2]);
+    let covariance = Tensor::from_slice(&[1.0, correlation, correlation, 1.0]).reshape([2, 2]);
+    let eye = Tensor::eye(2, (Kind::Double, Device::Cpu));
+    let moments = |times: usize| {
+        let mut denoise = |x: &Tensor, sigma: f64| -> Result<Tensor> {
+            let gain = covariance.matmul(&(&covariance + &eye * (sigma * sigma)).inverse());
+            let denoised = x.matmul(&gain.tr());
+            Ok(denoised.full_like(known).where_self(&first, &denoised))
+        };
+        let noise = |i: usize| {
+            let noise = Noise::new((0..n).collect(), Device::Cpu);
+            noise.normal(i as u64, &[2]).to_kind(Kind::Double)
+        };
+        let sigmas = karras(0.01, 40.0, 7.0, 30);
+        let x = noise(0) * sigmas[0];
+        let x = resampled(&mut denoise, x, &sigmas, times, &|i| noise(1 + i)).unwrap();
+        assert_eq!(x.select(1, 0).min().double_value(&[]), known);
+        let hole = x.select(1, 1);
+        (hole.mean(Kind::Double).double_value(&[]), hole.var(true).double_value(&[]))
+    };
+    let (mean, variance) = (correlation * known, 1.0 - correlation * correlation);
+    let (once, often) = (moments(1), moments(8));
+    let off = |(m, v): (f64, f64)| (m - mean).abs().max((v - variance).abs());
+    assert!(off(often) < 0.08, "{often:?}, not {mean} and {variance}");
+    assert!(off(once) > 2.0 * off(often), "{once:?} and {often:?}, not {mean} and {variance}");
 }

@@ -101,3 +101,63 @@ pub(crate) fn dpm_solver_pp(
     }
     Ok(x)
 }
+
+/// [`ancestral`] with every step but the last taken `times` times: after each but the last of these the noise that the step took
+/// away is added again (Lugmayr et al. 2022, algorithm 1 with jumps of one step). `noise(i)`: for the i-th time that noise is
+/// added. Makes [`resampled_calls`] calls.
+pub(crate) fn resampled(
+    denoise: &mut Denoise,
+    mut x: Tensor,
+    sigmas: &[f64],
+    times: usize,
+    noise: &dyn Fn(usize) -> Tensor,
+) -> Result<Tensor> {
+    let mut draws = 0..;
+    let mut draw = || noise(draws.next().expect("there is no last draw"));
+    for pair in sigmas.windows(2) {
+        let (sigma, next) = (pair[0], pair[1]);
+        if next == 0.0 {
+            return denoise(&x, sigma);
+        }
+        let share = (next / sigma).powi(2);
+        for time in 1..=times {
+            let denoised = denoise(&x, sigma)?;
+            x = &denoised + (x - &denoised) * share + draw() * (next * (1.0 - share).sqrt());
+            if time < times {
+                x += draw() * (sigma * sigma - next * next).sqrt();
+            }
+        }
+    }
+    Ok(x)
+}
+
+/// Calls of [`resampled`] in so many steps.
+pub(crate) fn resampled_calls(steps: usize, times: usize) -> usize {
+    (steps - 1) * times + 1
+}
+
+/// Back along the probability flow, from an image to the first of `sigmas`, by Heun's method: what [`heun`] undoes.
+///
+/// At σ = 0 the flow has no direction to be computed, so the first step takes that of its end, found in two rounds. Makes
+/// [`inverted_calls`] calls.
+pub(crate) fn inverted(denoise: &mut Denoise, mut x: Tensor, sigmas: &[f64]) -> Result<Tensor> {
+    for pair in sigmas.windows(2).rev() {
+        let (next, sigma) = (pair[0], pair[1]);
+        let mut slope =
+            |x: &Tensor, sigma: f64| -> Result<Tensor> { Ok((x - denoise(x, sigma)?) / sigma) };
+        if sigma == 0.0 {
+            let first = &x + slope(&x, next)? * next;
+            x = &x + slope(&first, next)? * next;
+            continue;
+        }
+        let here = slope(&x, sigma)?;
+        let there = slope(&(&x + &here * (next - sigma)), next)?;
+        x += (here + there) * ((next - sigma) / 2.0);
+    }
+    Ok(x)
+}
+
+/// Calls of [`inverted`] in so many steps.
+pub(crate) fn inverted_calls(steps: usize) -> usize {
+    2 * steps
+}
