@@ -14,6 +14,7 @@ mod layer;
 mod model;
 mod network;
 mod sampler;
+mod tasks;
 #[cfg(test)]
 mod tests;
 

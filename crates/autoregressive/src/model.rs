@@ -1,8 +1,8 @@
 use crate::{AutoregressiveConfig, network::Network, sampler};
 use paragone_core::{
-    Batch, DataSpec, Error, Fact, Generator, Lacks, Likelihood, LikelihoodKind, LikelihoodMethod,
-    Loss, Noise, Offer, OnStep, OptimizerConfig, Phase, Progress, Result, SampleRequest,
-    StepContext, to_levels,
+    Batch, DataSpec, Edit, Error, Fact, Generator, Inpaint, Likelihood, LikelihoodKind,
+    LikelihoodMethod, Loss, Noise, Offer, OnStep, OptimizerConfig, Phase, Progress, Result,
+    SampleRequest, StepContext, to_levels,
 };
 use tch::{Kind, Tensor, nn::Path};
 
@@ -19,10 +19,15 @@ impl PixelCnn {
         Ok(Self { network, data: data.clone() })
     }
 
-    /// Log-probability of each pixel of the batch given those before it, in nats, `[n, h, w]`.
+    /// Log-probability of each pixel of the batch given those before it, in nats, `[n, h, w]`; nothing is left to be said of a known
+    /// pixel.
     fn log_probs(&self, batch: &Batch, train: bool) -> Tensor {
         let params = self.network.forward(&batch.images, &batch.conditions, train);
-        self.network.pixel.log_prob(&params, &to_levels(&batch.images))
+        let log_probs = self.network.pixel.log_prob(&params, &to_levels(&batch.images));
+        match &batch.conditions.known {
+            None => log_probs,
+            Some(known) => log_probs * (1.0 - known.mask.squeeze_dim(1)),
+        }
     }
 }
 
@@ -40,7 +45,7 @@ impl Generator for PixelCnn {
     }
 
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
-        sampler::sample(&self.network, &self.data, request, on_step)
+        sampler::sample(&self.network, &self.data, request, None, on_step)
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -66,8 +71,12 @@ impl Generator for PixelCnn {
         Ok(self)
     }
 
-    fn inpaint(&self) -> Offer<'_, dyn paragone_core::Inpaint> {
-        Err(Lacks("raster order sees only the pixels above and to the left of a hole"))
+    fn inpaint(&self) -> Offer<'_, dyn Inpaint> {
+        Ok(self)
+    }
+
+    fn edit(&self) -> Offer<'_, dyn Edit> {
+        Ok(self)
     }
 }
 

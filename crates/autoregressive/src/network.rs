@@ -5,7 +5,9 @@ use crate::{
     layer::{Causal, GateBias, GatedLayer, Kernel, causal_conv},
 };
 use paragone_core::{Conditions, DataSpec};
-use paragone_nn::{ConditionEmbedding, CrossAttention, EncodedText, conv, pixel::PixelHead};
+use paragone_nn::{
+    ConditionEmbedding, CrossAttention, EncodedText, KnownPixels, conv, pixel::PixelHead,
+};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Conv2D, Init, Linear, Module, Path},
@@ -34,6 +36,8 @@ pub(crate) struct Network {
     gates: Linear,
     /// For captioned data.
     words: Option<PlacedWords>,
+    /// From known pixels to all gates of all layers, where they are shown: every pixel sees all of them.
+    known: Option<KnownPixels>,
     dropout: f64,
     /// Waves of each pixel value that the first layer sees.
     pub(crate) num_frequencies: i64,
@@ -117,6 +121,10 @@ impl Network {
                 .text
                 .is_some()
                 .then(|| PlacedWords::new(&(path / "words"), config.num_layers * 4 * c, data)),
+            known: data.known_pixels.then(|| {
+                let size = [data.shape.height, data.shape.width];
+                KnownPixels::new(path / "known", data, size, config.num_layers * 4 * c)
+            }),
             dropout: config.dropout,
             num_frequencies: config.num_frequencies,
             first_reach: reach,
@@ -162,6 +170,10 @@ impl Network {
         let biases = match self.words.as_ref().zip(condition.text.as_ref()) {
             Some((words, text)) => everywhere + words.forward(text),
             None => everywhere,
+        };
+        let biases = match self.known.as_ref().zip(conditions.known.as_ref()) {
+            Some((pixels, known)) => biases + pixels.forward(known),
+            None => biases,
         };
         let parts = biases.chunk(2 * self.layers.len() as i64, 1);
         let pairs = parts.chunks(2).map(|pair| GateBias {

@@ -19,11 +19,12 @@ const MIN_IMAGES_PER_THREAD: i64 = 16;
 /// Draws images f32 `[n, c, h, w]` in [-1, 1]. A pixel that is still to come is mid-gray in what `on_step` sees.
 ///
 /// `temperature` divides logits and multiplies the scales of logistics. `guidance_scale` acts on the log-probabilities of
-/// levels. Memory grows with the number of images: about 0.3 MB each for 28x28 and the default network.
+/// levels. Memory grows with the number of images: about 0.3 MB each for 28x28 and the default network. `kept`: see [`Kept`].
 pub(crate) fn sample(
     network: &Network,
     data: &DataSpec,
     request: &SampleRequest,
+    kept: Option<&Kept>,
     on_step: &mut dyn OnStep,
 ) -> Result<Tensor> {
     request.check()?;
@@ -41,7 +42,7 @@ pub(crate) fn sample(
         let mut workers = Vec::new();
         for start in (0..n).step_by(chunk_size as usize) {
             let size = chunk_size.min(n - start);
-            let draw = PixelDraw::new(network, request, start, size);
+            let draw = PixelDraw::new(network, request, kept, start, size);
             let cache = tch::no_grad(|| FeatureCache::new(network, data, request, start, size));
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move || {
@@ -89,6 +90,28 @@ pub(crate) fn draw_images(
     }
 }
 
+/// What drawn images keep of others: the pixels that `certain` names, and any other pixel x_i with the odds
+/// p(x_i | earlier) e^bonus. So a pixel stays what it was unless it has become less likely than that is worth.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The other images' levels, i64 `[n, c, h, w]`.
+    pub(crate) levels: Tensor,
+    /// bool `[n, 1, h, w]`.
+    pub(crate) certain: Tensor,
+    /// Nats, at least 0.
+    pub(crate) bonus: f64,
+}
+
+impl Kept {
+    fn narrow(&self, start: i64, size: i64) -> Self {
+        let narrow = |t: &Tensor| t.narrow(0, start, size);
+        Self { levels: narrow(&self.levels), certain: narrow(&self.certain), bonus: self.bonus }
+    }
+}
+
+/// The draw that decides whether pixel 0 is kept; the others follow. Draws of levels come before.
+const KEEPING: u64 = 1 << 32;
+
 /// How a pixel is drawn from its distribution.
 #[derive(Debug)]
 pub(crate) struct PixelDraw {
@@ -96,12 +119,20 @@ pub(crate) struct PixelDraw {
     noise: Noise,
     temperature: f64,
     guidance_scale: f64,
+    kept: Option<Kept>,
 }
 
 impl PixelDraw {
     /// For images `start..start + size` of the request.
-    pub(crate) fn new(network: &Network, request: &SampleRequest, start: i64, size: i64) -> Self {
+    pub(crate) fn new(
+        network: &Network,
+        request: &SampleRequest,
+        kept: Option<&Kept>,
+        start: i64,
+        size: i64,
+    ) -> Self {
         Self {
+            kept: kept.map(|kept| kept.narrow(start, size)),
             head: network.pixel.shallow_clone(),
             noise: request.noise.narrow(start, size),
             temperature: request.temperature,
@@ -124,7 +155,39 @@ impl PixelDraw {
             let (temperature, scale) = (self.temperature, self.guidance_scale);
             self.head.sample_guided(&params, &unprompted, &uniforms, temperature, scale)
         };
-        levels.squeeze_dim(2).squeeze_dim(0).tr()
+        let levels = levels.squeeze_dim(2).squeeze_dim(0).tr();
+        match &self.kept {
+            None => levels,
+            Some(kept) => self.keep(kept, &params, levels, draw),
+        }
+    }
+
+    /// `levels`, i64 `[n, c]`, drawn freely for pixel `draw`, or those that are kept in their place.
+    ///
+    /// To draw x with weight p(x), and e^b p(x) for one value s, is to draw from p and then to put s in its place with probability
+    /// r / (1 + r), where r = p(s) (e^b − 1).
+    fn keep(&self, kept: &Kept, params: &Tensor, levels: Tensor, draw: u64) -> Tensor {
+        let n = self.noise.len();
+        let width = kept.levels.size()[3];
+        let (i, j) = (draw as i64 / width, draw as i64 % width);
+        let at = |t: &Tensor| t.select(2, i).select(2, j);
+        let (old, mut keeps) = (at(&kept.levels), at(&kept.certain)); // [n, c] and [n, 1]
+        if kept.bonus > 0.0 {
+            let as_pixels = old.tr().unsqueeze(0).unsqueeze(2);
+            let log_prob = |start| {
+                let params = params.narrow(3, start, n);
+                self.head.log_prob(&params, &as_pixels).reshape([n, 1])
+            };
+            let mut log_p = log_prob(0);
+            if self.guidance_scale != 1.0 {
+                log_p = &log_p + (&log_p - log_prob(n)) * (self.guidance_scale - 1.0);
+            }
+            // e^b − 1 overflows long before b does.
+            let log_r = log_p.clamp_max(0.0) + kept.bonus + (-(-kept.bonus).exp()).ln_1p();
+            let uniform = self.noise.uniform(KEEPING + draw, &[1]).to_kind(log_r.kind());
+            keeps = keeps.logical_or(&uniform.less_tensor(&log_r.sigmoid()));
+        }
+        old.where_self(&keeps, &levels)
     }
 }
 

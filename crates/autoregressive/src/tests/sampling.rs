@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     Gate,
-    sampler::{FeatureCache, PixelDraw, draw_images},
+    sampler::{FeatureCache, Kept, PixelDraw, draw_images},
 };
 
 /// Runs the whole network for every pixel. `see` gets the parameters of each pixel's distribution, `[p, m]`.
@@ -11,7 +11,7 @@ fn sample_naively(
     mut see: impl FnMut(Tensor),
 ) -> Tensor {
     let (network, data) = (&model.network, &model.data);
-    let pixel_draw = PixelDraw::new(network, request, 0, request.noise.len());
+    let pixel_draw = PixelDraw::new(network, request, None, 0, request.noise.len());
     tch::no_grad(|| {
         let image = Tensor::zeros(data.shape.batch(request.noise.len()), (Kind::Float, CPU));
         let unprompted = request.conditions.unprompted(data);
@@ -37,7 +37,7 @@ fn sample_naively(
 fn sample_cached(model: &PixelCnn, request: &SampleRequest, mut see: impl FnMut(Tensor)) -> Tensor {
     let (network, data, n) = (&model.network, &model.data, request.noise.len());
     let cache = tch::no_grad(|| FeatureCache::new(network, data, request, 0, n));
-    let draw = PixelDraw::new(network, request, 0, n);
+    let draw = PixelDraw::new(network, request, None, 0, n);
     let mut pixels = Vec::new();
     draw_images(cache, &draw, data.shape, |params, values| {
         see(params.copy());
@@ -200,4 +200,47 @@ fn reports_each_pixel_and_stops() {
         if calls == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert!(matches!(stopped, Err(Error::Stopped)) && calls == 5);
+}
+
+/// Of a pixel's distribution p, an edit draws p' ∝ p e^(bonus [x = source]).
+#[test]
+fn a_kept_pixel_has_its_odds() {
+    let _turn = seeded(1);
+    let config = AutoregressiveConfig {
+        likelihood: PixelLikelihood::Softmax256,
+        ..AutoregressiveConfig::tiny()
+    };
+    let (_vars, model) = model(&config, &spec(1, 8, 8), Kind::Float);
+    let n = 20_000;
+    let conditions = Conditions::none(n, &model.data, CPU);
+    let noise = Noise::new((0..n as u64).collect(), CPU);
+    let request = SampleRequest::new(&conditions, &noise);
+    let source = 77;
+    let kept = Kept {
+        levels: Tensor::full(model.data.shape.batch(n), source, (Kind::Int64, CPU)),
+        certain: Tensor::zeros([n, 1, 8, 8], (Kind::Bool, CPU)),
+        bonus: 5.0,
+    };
+    // Any distribution will do: levels 70 to 79, rising.
+    let logits = Tensor::full([256], -50.0, (Kind::Float, CPU));
+    let rising: Vec<f32> = (0..10).map(|i| i as f32 * 0.2).collect();
+    logits.narrow(0, 70, 10).copy_(&Tensor::from_slice(&rising));
+    let p = Vec::<f64>::try_from(logits.softmax(0, Kind::Double)).unwrap();
+    let params = logits.unsqueeze(1).repeat([1, n]);
+    let share = |kept: Option<&Kept>, level: i64| {
+        let draw = PixelDraw::new(&model.network, &request, kept, 0, n);
+        let drawn = draw.levels(&params, 9);
+        drawn.eq(level).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+    };
+    let worth = 5f64.exp();
+    let total = 1.0 + p[77] * (worth - 1.0);
+    // Standard errors are below .0036.
+    for level in [70, 77, 79] {
+        let weight = if level == source { worth } else { 1.0 };
+        assert!((share(None, level) - p[level as usize]).abs() < 0.012, "{level}");
+        let want = p[level as usize] * weight / total;
+        assert!((share(Some(&kept), level) - want).abs() < 0.012, "{level}, not {want}");
+    }
+    let certain = kept.certain.logical_not();
+    assert_eq!(share(Some(&Kept { certain, bonus: 0.0, ..kept }), source), 1.0);
 }
