@@ -37,6 +37,8 @@ pub struct VaeConfig {
     pub free_bits: f64,
     /// Draws of the importance-weighted bound (Burda et al. 2016); 0: that bound is not offered.
     pub iwae_draws: u64,
+    /// Rounds of pseudo-Gibbs sampling (Rezende et al. 2014) that fill a hole of a model that was shown none in training.
+    pub inpaint_sweeps: u64,
 }
 
 impl Default for VaeConfig {
@@ -54,6 +56,7 @@ impl Default for VaeConfig {
             kl_warmup: 0.1,
             free_bits: 2.0,
             iwae_draws: 64,
+            inpaint_sweeps: 20,
         }
     }
 }

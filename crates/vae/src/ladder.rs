@@ -6,8 +6,8 @@ use crate::{
 };
 use paragone_core::{Conditions, DataSpec, Result};
 use paragone_nn::{
-    ConditionEmbedding, CrossAttention, EmbeddedConditions, conv, depth_to_space, linear,
-    pixel::PixelHead, space_to_depth,
+    ConditionEmbedding, CrossAttention, EmbeddedConditions, KnownPixels, conv, depth_to_space,
+    linear, pixel::PixelHead, space_to_depth,
 };
 use tch::{
     Kind, Tensor,
@@ -41,6 +41,8 @@ struct LadderLevel {
     condition: nn::Linear,
     /// For captioned data.
     words: Option<CrossAttention>,
+    /// For a model that is shown known pixels.
+    known: Option<KnownPixels>,
     groups: Vec<Group>,
     /// The decoder's blocks of a level without groups.
     blocks: Vec<ResBlock>,
@@ -63,6 +65,15 @@ struct Head {
     out: nn::Conv2D,
     /// Whether the last layer stays in f32 under autocast.
     precise: bool,
+}
+
+/// Conditions as the decoder sees them.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Class and text, the vector f32 `[n, condition_dim]`.
+    embedded: EmbeddedConditions,
+    /// What known pixels say at each level, f32 `[n, channels, h, w]`; empty for a model that is shown none.
+    known: Vec<Tensor>,
 }
 
 /// Where the decoder asks for the latents of one group.
@@ -116,9 +127,12 @@ impl Ladder {
         shapes.collect()
     }
 
-    /// The conditions as the decoder sees them, their vector f32 `[n, condition_dim]`.
-    pub(crate) fn embed(&self, conditions: &Conditions) -> EmbeddedConditions {
-        self.condition.forward(conditions)
+    /// The conditions as the decoder sees them.
+    pub(crate) fn embed(&self, conditions: &Conditions) -> Asked {
+        let known = conditions.known.as_ref();
+        let known =
+            self.levels.iter().filter_map(|level| Some(level.known.as_ref()?.forward(known?)));
+        Asked { embedded: self.condition.forward(conditions), known: known.collect() }
     }
 
     /// The encoder's features of each level, from the top down. `images`: f32 `[n, c, h, w]` in [-1, 1].
@@ -140,14 +154,15 @@ impl Ladder {
 
     /// Comes down the ladder with the latents that `choose` names for each group, f32 `[n, channels, h, w]`.
     ///
-    /// `condition`: from [`Ladder::embed`]; `features`: from [`Ladder::encode`], if there are images. Returns the parameters of
+    /// `asked`: from [`Ladder::embed`]; `features`: from [`Ladder::encode`], if there are images. Returns the parameters of
     /// the pixels' distributions, f32 `[n, p, h, w]`.
     pub(crate) fn decode(
         &self,
-        condition: &EmbeddedConditions,
+        asked: &Asked,
         features: Option<&[Tensor]>,
         choose: &mut dyn FnMut(Choice) -> Tensor,
     ) -> Tensor {
+        let condition = &asked.embedded;
         let n = condition.vector.size()[0];
         let mut h = self.start.expand([n, -1, -1, -1], false);
         let mut group_number = 0;
@@ -158,6 +173,9 @@ impl Ladder {
             h = &h + condition.vector.apply(&level.condition).unsqueeze(-1).unsqueeze(-1);
             if let Some((words, text)) = level.words.as_ref().zip(condition.text.as_ref()) {
                 h = words.forward(&h, text);
+            }
+            if let Some(known) = asked.known.get(i) {
+                h = h + known;
             }
             for group in &level.groups {
                 h = group.forward(&h, features.map(|f| &f[i]), |prior, posterior| {
@@ -207,6 +225,9 @@ impl LadderLevel {
             encoder: blocks(path / "encoder", config.blocks),
             condition: linear(path / "condition", config.condition_dim, channels),
             words: data.text.is_some().then(|| CrossAttention::new(path / "words", channels)),
+            known: data.known_pixels.then(|| {
+                KnownPixels::new(path / "known", data, [spec.height, spec.width], channels)
+            }),
             blocks: blocks(path / "blocks", num_blocks),
             groups,
             above,

@@ -25,6 +25,7 @@ mod layers;
 mod likelihood;
 mod model;
 mod sample;
+mod tasks;
 
 pub use config::VaeConfig;
 
@@ -39,7 +40,7 @@ pub struct Vae;
 impl Family for Vae {
     const NAME: &'static str = "vae";
     type Config = VaeConfig;
-    const SAMPLING_KEYS: &'static [&'static str] = &["iwae_draws"];
+    const SAMPLING_KEYS: &'static [&'static str] = &["iwae_draws", "inpaint_sweeps"];
 
     fn tiny() -> VaeConfig {
         VaeConfig {

@@ -1,7 +1,6 @@
-use crate::{gaussian::sum_per_image, model::Model};
+use crate::model::Model;
 use paragone_core::{
     Batch, Error, Likelihood, LikelihoodKind, LikelihoodMethod, Noise, OnStep, Progress, Result,
-    to_levels,
 };
 use tch::{Kind, Tensor, no_grad};
 
@@ -48,7 +47,6 @@ impl Model {
     ) -> Result<Tensor> {
         let features = self.ladder.encode(&batch.images);
         let condition = self.ladder.embed(&batch.conditions);
-        let levels = to_levels(&batch.images);
         let mut log_weights = Vec::with_capacity(draws as usize);
         for draw in 0..draws {
             let noise = noise.fork(draw);
@@ -65,8 +63,8 @@ impl Model {
                 };
                 z
             });
-            let log_prob = self.head.log_prob(&params, &levels).to_kind(Kind::Double);
-            log_weights.push(sum_per_image(&log_prob) + log_ratio);
+            let log_likelihood = self.log_likelihood(&params, batch).to_kind(Kind::Double);
+            log_weights.push(log_likelihood + log_ratio);
             let reconstruction = || self.head.mean(&params).clamp(-1.0, 1.0);
             on_step.step(Progress { call: draw + 1, calls: draws, images: &reconstruction })?;
         }
@@ -78,11 +76,14 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gaussian::sum_per_image;
     use crate::{
         Vae, VaeConfig,
         fixtures::{build, data, flat, scalar, seeded, train, twins},
     };
-    use paragone_core::{Conditions, Family, Generator, StepContext, bits_per_dim, from_levels};
+    use paragone_core::{
+        Conditions, Family, Generator, StepContext, bits_per_dim, from_levels, to_levels,
+    };
     use paragone_nn::pixel::PixelLikelihood;
     use std::ops::ControlFlow;
     use tch::{Device, Kind, nn::VarStore};

@@ -1,7 +1,7 @@
 use crate::{config::VaeConfig, gaussian::sum_per_image, ladder::Ladder};
 use paragone_core::{
-    Batch, DataSpec, Fact, Generator, Latents, Likelihood, Loss, Offer, OnStep, OptimizerConfig,
-    Phase, Result, SampleRequest, StepContext, to_levels,
+    Batch, DataSpec, Edit, Fact, Generator, Inpaint, Latents, Likelihood, Loss, Offer, OnStep,
+    OptimizerConfig, Phase, Result, SampleRequest, StepContext, to_levels,
 };
 use paragone_nn::pixel::PixelHead;
 use std::f64::consts::LN_2;
@@ -73,8 +73,16 @@ impl Model {
             kl.push(posterior.kl(&choice.prior));
             posterior.at(&posterior.mean.randn_like())
         });
-        let log_prob = self.head.log_prob(&params, &to_levels(&batch.images));
-        Bound { log_likelihood: sum_per_image(&log_prob), kl }
+        Bound { log_likelihood: self.log_likelihood(&params, batch), kl }
+    }
+
+    /// log p(x | z) in nats, `[n]`, of the pixels that are not known: nothing is left to be said of those that are.
+    pub(crate) fn log_likelihood(&self, params: &Tensor, batch: &Batch) -> Tensor {
+        let log_prob = self.head.log_prob(params, &to_levels(&batch.images));
+        match &batch.conditions.known {
+            None => sum_per_image(&log_prob),
+            Some(known) => sum_per_image(&(log_prob * (1.0 - known.mask.squeeze_dim(1)))),
+        }
     }
 
     /// Weight of the KL divergence at a share `progress` of the budget.
@@ -164,6 +172,14 @@ impl Generator for Model {
     }
 
     fn latents(&self) -> Offer<'_, dyn Latents> {
+        Ok(self)
+    }
+
+    fn inpaint(&self) -> Offer<'_, dyn Inpaint> {
+        Ok(self)
+    }
+
+    fn edit(&self) -> Offer<'_, dyn Edit> {
         Ok(self)
     }
 }

@@ -1,4 +1,4 @@
-use crate::{gaussian::Gaussian, model::Model};
+use crate::{gaussian::Gaussian, ladder::Choice, model::Model};
 use paragone_core::{OnStep, Progress, Result, SampleRequest, from_levels};
 use tch::Tensor;
 
@@ -16,20 +16,19 @@ impl Model {
         self.generate(request, &mut latents, on_step)
     }
 
-    /// Images from the parameters of their pixels' distributions: drawn with `request.noise` at `request.temperature`, whose
-    /// limit 0 stands for the mean, guided by the latents alone.
+    /// Images from the parameters of their pixels' distributions: drawn with draw `draw` of `request.noise` at
+    /// `request.temperature`, whose limit 0 stands for the mean, guided by the latents alone.
     fn pixels(
         &self,
         params: &Tensor,
         unprompted: Option<&Tensor>,
         request: &SampleRequest,
+        draw: u64,
     ) -> Tensor {
         if request.temperature == 0.0 {
             return self.head.mean(params).clamp(-1.0, 1.0);
         }
         let shape = self.data.shape;
-        // The draws before this one are the groups'.
-        let draw = self.latent_shapes.len() as u64;
         let num_uniforms = self.head.num_uniforms();
         let uniforms = request.noise.uniform(draw, &[num_uniforms, shape.height, shape.width]);
         let temperature = request.temperature;
@@ -42,9 +41,53 @@ impl Model {
         })
     }
 
-    /// Comes down the ladder from priors, `latents(group, prior)` naming the latents. Under guidance the conditional and the
-    /// unconditional decoder come down together on the same latents, drawn from the conditional prior with its mean pushed
-    /// away from the unconditional one: u + w (c - u).
+    /// Comes down the ladder once, `latents(group, distribution)` naming the latents: of the priors or, where there are images
+    /// to look at, of the posteriors. Under guidance the conditional and the unconditional decoder come down together on the same
+    /// latents, drawn from the conditional prior with its mean pushed away from the unconditional one: u + w (c - u).
+    /// `draw` is that of the pixels.
+    pub(crate) fn pass(
+        &self,
+        request: &SampleRequest,
+        images: Option<&Tensor>,
+        draw: u64,
+        latents: &mut dyn FnMut(usize, &Gaussian) -> Tensor,
+    ) -> Tensor {
+        let guided = request.guidance_scale != 1.0;
+        let asked = if guided {
+            let unprompted = request.unwanted(&self.data);
+            self.ladder.embed(&request.conditions.followed_by(&unprompted))
+        } else {
+            self.ladder.embed(request.conditions)
+        };
+        let features = images.map(|images| {
+            let images = if guided { images.repeat([2, 1, 1, 1]) } else { images.shallow_clone() };
+            self.ladder.encode(&images)
+        });
+        let params = self.ladder.decode(&asked, features.as_deref(), &mut |choice| {
+            let Choice { group, prior, posterior } = choice;
+            if !guided {
+                return latents(group, posterior.as_ref().unwrap_or(&prior));
+            }
+            let distribution = match posterior {
+                Some(posterior) => posterior.guided(1.0),
+                None => prior.guided(request.guidance_scale),
+            };
+            let z = latents(group, &distribution);
+            Tensor::cat(&[&z, &z], 0)
+        });
+        if !guided {
+            return self.pixels(&params, None, request, draw);
+        }
+        let halves = params.chunk(2, 0);
+        self.pixels(&halves[0], Some(&halves[1]), request, draw)
+    }
+
+    /// Network calls of a [`Model::pass`].
+    pub(crate) fn calls(request: &SampleRequest) -> u64 {
+        if request.guidance_scale == 1.0 { 1 } else { 2 }
+    }
+
+    /// Images from the latents that `latents(group, prior)` names.
     pub(crate) fn generate(
         &self,
         request: &SampleRequest,
@@ -52,27 +95,9 @@ impl Model {
         on_step: &mut dyn OnStep,
     ) -> Result<Tensor> {
         request.check()?;
-        let guided = request.guidance_scale != 1.0;
-        let condition = if guided {
-            let unprompted = request.unwanted(&self.data);
-            self.ladder.embed(&request.conditions.followed_by(&unprompted))
-        } else {
-            self.ladder.embed(request.conditions)
-        };
-        let params = self.ladder.decode(&condition, None, &mut |choice| {
-            if !guided {
-                return latents(choice.group, &choice.prior);
-            }
-            let z = latents(choice.group, &choice.prior.guided(request.guidance_scale));
-            Tensor::cat(&[&z, &z], 0)
-        });
-        let images = if guided {
-            let halves = params.chunk(2, 0);
-            self.pixels(&halves[0], Some(&halves[1]), request)
-        } else {
-            self.pixels(&params, None, request)
-        };
-        let calls = if guided { 2 } else { 1 };
+        // The draws before that of the pixels are the groups'.
+        let images = self.pass(request, None, self.latent_shapes.len() as u64, latents);
+        let calls = Self::calls(request);
         for call in 1..=calls {
             on_step.step(Progress { call, calls, images: &|| images.shallow_clone() })?;
         }
