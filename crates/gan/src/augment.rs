@@ -25,13 +25,14 @@ impl Augment {
         Self { config: config.clone(), shape, strength }
     }
 
-    /// The images, each changed at random: `[n, c, h, w]` to the same shape. Draws from libtorch's global generator.
+    /// The images, each changed at random, all its channels alike: `[n, any, h, w]` to the same shape. Draws from libtorch's global generator.
     pub fn apply(&self, images: &Tensor) -> Tensor {
         if !self.config.enabled() {
             return images.shallow_clone();
         }
         let n = images.size()[0];
-        let [channels, height, width] = self.shape.dims();
+        let channels = images.size()[1];
+        let [_, height, width] = self.shape.dims();
         let rows = self.sources(n, height, false).view([n, 1, height, 1]);
         let columns = self.sources(n, width, self.config.flip).view([n, 1, 1, width]);
         let moved = images

@@ -28,6 +28,8 @@ impl DiscriminatorNet {
     pub fn new(path: &Path, config: &DiscriminatorConfig, data: &DataSpec) -> Self {
         let [channels, height, width] = data.shape.dims();
         let patch = config.patch;
+        // Beside the image, which of its pixels were known.
+        let channels = if data.known_pixels { channels + 1 } else { channels };
         let factor = patch << (config.widths.len() - 1);
         let coarsest = config.widths[0] * (height / factor) * (width / factor);
         let finest = *config.widths.last().expect("validated: at least one resolution");
@@ -57,7 +59,7 @@ impl DiscriminatorNet {
 
     /// Logits `[n]`, higher for "real", in the images' kind also under autocast.
     ///
-    /// `images`: `[n, c, h, w]`; `condition`: `[n, features]` of [`DiscriminatorNet::embed`].
+    /// `images`: `[n, c, h, w]`, for a model that is shown known pixels with their mask as a further channel; `condition`: `[n, features]` of [`DiscriminatorNet::embed`].
     pub fn forward(&self, images: &Tensor, condition: &Tensor) -> Tensor {
         let mut x = images.pixel_unshuffle(self.patch).apply(&self.image);
         for (down, blocks) in &self.resolutions {

@@ -5,7 +5,7 @@ use crate::{
     blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
 };
 use paragone_core::{Conditions, DataSpec, Noise};
-use paragone_nn::{ConditionEmbedding, CrossAttention};
+use paragone_nn::{ConditionEmbedding, CrossAttention, KnownPixels};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Path},
@@ -33,6 +33,8 @@ struct Resolution {
     blocks: Vec<ResidualBlock>,
     /// After the blocks, for captioned data.
     words: Option<CrossAttention>,
+    /// Before the blocks, for a model that is shown known pixels.
+    known: Option<KnownPixels>,
     /// The way up; none at the last.
     up: Option<nn::Conv2D>,
 }
@@ -66,7 +68,10 @@ impl GeneratorNet {
             let up = next.map(|&next| blocks::up_conv(&(&path / "up"), width, next));
             let captioned = data.text.is_some();
             let words = captioned.then(|| CrossAttention::new(&path / "words", width));
-            Resolution { blocks: (0..number).map(block).collect(), words, up }
+            let size = [base_dims[1] << i, base_dims[2] << i];
+            let shown = data.known_pixels;
+            let known = shown.then(|| KnownPixels::new(&path / "known", data, size, width));
+            Resolution { blocks: (0..number).map(block).collect(), words, known, up }
         });
         let noise_sizes = config.blocks.iter().enumerate().flat_map(|(i, &number)| {
             std::iter::repeat_n([base_dims[1] << i, base_dims[2] << i], number as usize)
@@ -102,7 +107,10 @@ impl GeneratorNet {
         let [channels, height, width] = self.base_dims;
         let mut x = inputs.apply(&self.base).view([-1, channels, height, width]);
         let mut noise = draw.pixels.iter();
-        for Resolution { blocks, words, up } in &self.resolutions {
+        for Resolution { blocks, words, known, up } in &self.resolutions {
+            if let Some((pixels, known)) = known.as_ref().zip(conditions.known.as_ref()) {
+                x = x + pixels.forward(known);
+            }
             for block in blocks {
                 x = block.forward(&x, style.as_ref(), noise.next());
             }

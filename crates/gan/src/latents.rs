@@ -4,7 +4,7 @@ use crate::{
     generator::Draw,
     model::{Model, refuse_guidance},
 };
-use paragone_core::{Batch, Latents, Noise, OnStep, Progress, Result, SampleRequest};
+use paragone_core::{Batch, Conditions, Latents, Noise, OnStep, Progress, Result, SampleRequest};
 use tch::{Kind, Tensor};
 
 /// Random latents among which a search finds its start.
@@ -26,41 +26,10 @@ impl Latents for Model {
     ///
     /// Every image keeps the best latent its search passed, so more steps are never worse.
     fn encode(&self, batch: &Batch, noise: &Noise, on_step: &mut dyn OnStep) -> Result<Tensor> {
-        let calls = STARTS + self.config.inversion_steps + 1;
-        let mut call = 0;
-        let mut report = |z: &Tensor| {
-            call += 1;
-            let images = || tch::no_grad(|| self.mean_image(z, batch).clamp(-1.0, 1.0));
-            on_step.step(Progress { call, calls, images: &images })
-        };
-        let mut best: Option<Best> = None;
-        for start in 0..STARTS {
-            let z = noise.normal(start, &[self.config.latent_dim]);
-            let energy = tch::no_grad(|| self.energy(&z, batch));
-            let found = Best::or(best, z, energy);
-            report(&found.z)?;
-            best = Some(found);
-        }
-        let mut best = best.expect("there is a start");
-        let mut search = Adam::new(best.z.copy());
-        for step in 0..self.config.inversion_steps {
-            let z = search.z.copy().set_requires_grad(true);
-            let (energy, gradient) = tch::with_grad(|| -> Result<_> {
-                let energy = self.energy(&z, batch);
-                // The sum: an image's gradient does not depend on the others.
-                let gradient =
-                    Tensor::f_run_backward(&[energy.sum(Kind::Float)], &[&z], false, false)?;
-                Ok((energy.detach(), gradient))
-            })?;
-            best = Best::or(Some(best), z.detach(), energy);
-            let remaining = 1.0 - step as f64 / self.config.inversion_steps as f64;
-            tch::no_grad(|| search.update(&gradient[0], LR * remaining));
-            report(&best.z)?;
-        }
-        let energy = tch::no_grad(|| self.energy(&search.z, batch));
-        let best = Best::or(Some(best), search.z, energy);
-        report(&best.z)?;
-        Ok(best.z)
+        let target = Target { images: &batch.images, weight: None, conditions: &batch.conditions };
+        self.search(&target, noise, &mut |call, images| {
+            on_step.step(Progress { call, calls: self.search_calls(), images })
+        })
     }
 
     fn decode(&self, z: &Tensor, request: &SampleRequest) -> Result<Tensor> {
@@ -71,16 +40,82 @@ impl Latents for Model {
     }
 }
 
+/// What a latent is to explain.
+pub(crate) struct Target<'a> {
+    /// f32 `[n, c, h, w]` in [-1, 1].
+    pub(crate) images: &'a Tensor,
+    /// `[n, 1, h, w]`: how much a pixel counts; `None`: all of them.
+    pub(crate) weight: Option<&'a Tensor>,
+    /// What the images are.
+    pub(crate) conditions: &'a Conditions,
+}
+
+/// Told the number of a call and the images of the best latents so far.
+pub(crate) type OnSearch<'a> = dyn FnMut(u64, &dyn Fn() -> Tensor) -> Result<()> + 'a;
+
 impl Model {
+    /// Network calls of a search.
+    pub(crate) fn search_calls(&self) -> u64 {
+        STARTS + self.config.inversion_steps + 1
+    }
+
+    /// The latents that explain a target best, among those that a search from the best of several starts passes.
+    pub(crate) fn search(
+        &self,
+        target: &Target<'_>,
+        noise: &Noise,
+        on_call: &mut OnSearch<'_>,
+    ) -> Result<Tensor> {
+        let mut call = 0;
+        let mut report = |z: &Tensor| {
+            call += 1;
+            on_call(call, &|| {
+                tch::no_grad(|| self.mean_image(z, target.conditions)).clamp(-1.0, 1.0)
+            })
+        };
+        let mut best: Option<Best> = None;
+        for start in 0..STARTS {
+            let z = noise.normal(start, &[self.config.latent_dim]);
+            let energy = tch::no_grad(|| self.energy(&z, target));
+            let found = Best::or(best, z, energy);
+            report(&found.z)?;
+            best = Some(found);
+        }
+        let mut best = best.expect("there is a start");
+        let mut search = Adam::new(best.z.copy());
+        for step in 0..self.config.inversion_steps {
+            let z = search.z.copy().set_requires_grad(true);
+            let (energy, gradient) = tch::with_grad(|| -> Result<_> {
+                let energy = self.energy(&z, target);
+                // The sum: an image's gradient does not depend on the others.
+                let gradient =
+                    Tensor::f_run_backward(&[energy.sum(Kind::Float)], &[&z], false, false)?;
+                Ok((energy.detach(), gradient))
+            })?;
+            best = Best::or(Some(best), z.detach(), energy);
+            let remaining = 1.0 - step as f64 / self.config.inversion_steps as f64;
+            tch::no_grad(|| search.update(&gradient[0], LR * remaining));
+            report(&best.z)?;
+        }
+        let energy = tch::no_grad(|| self.energy(&search.z, target));
+        let best = Best::or(Some(best), search.z, energy);
+        report(&best.z)?;
+        Ok(best.z)
+    }
+
     /// What z shows without pixel noise, f32 `[n, c, h, w]`, not clamped: the search needs its gradient.
-    fn mean_image(&self, z: &Tensor, batch: &Batch) -> Tensor {
+    pub(crate) fn mean_image(&self, z: &Tensor, conditions: &Conditions) -> Tensor {
         let draw = Draw { z: z.shallow_clone(), pixels: Vec::new() };
-        self.generator.forward(&draw, &batch.conditions)
+        self.generator.forward(&draw, conditions)
     }
 
     /// The negative logarithm of p(z) p(x | z) up to a constant, f32 `[n]`.
-    fn energy(&self, z: &Tensor, batch: &Batch) -> Tensor {
-        let residual = (self.mean_image(z, batch) - &batch.images) / PIXEL_STD;
+    fn energy(&self, z: &Tensor, target: &Target<'_>) -> Tensor {
+        let residual = (self.mean_image(z, target.conditions) - target.images) / PIXEL_STD;
+        let residual = match target.weight {
+            Some(weight) => residual * weight,
+            None => residual,
+        };
         let sum = |t: Tensor| t.square().flatten(1, -1).sum_dim_intlist(1, false, Kind::Float);
         (sum(residual) + sum(z.shallow_clone())) / 2.0
     }

@@ -19,6 +19,7 @@ mod latents;
 mod losses;
 mod model;
 mod penalty;
+mod tasks;
 
 #[cfg(test)]
 mod tests;

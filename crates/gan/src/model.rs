@@ -5,8 +5,8 @@ use crate::{
     generator::GeneratorNet, penalty,
 };
 use paragone_core::{
-    Batch, DataSpec, Error, Fact, Generator, Latents, Loss, Offer, OnStep, OptimizerConfig, Phase,
-    Progress, Result, SampleRequest, Schedule, StepContext,
+    Batch, Conditions, DataSpec, Edit, Error, Fact, Generator, Inpaint, Known, Latents, Loss,
+    Offer, OnStep, OptimizerConfig, Phase, Progress, Result, SampleRequest, Schedule, StepContext,
 };
 use tch::{Kind, Tensor, nn::Path};
 
@@ -17,6 +17,7 @@ const GENERATOR: &str = "generator";
 #[derive(Debug)]
 pub struct Model {
     pub(crate) config: GanConfig,
+    pub(crate) data: DataSpec,
     pub(crate) generator: GeneratorNet,
     pub(crate) discriminator: DiscriminatorNet,
     augment: Augment,
@@ -27,6 +28,7 @@ impl Model {
         let discriminator = vars / DISCRIMINATOR;
         Self {
             config: config.clone(),
+            data: data.clone(),
             generator: GeneratorNet::new(
                 &(vars / GENERATOR),
                 &config.generator,
@@ -36,6 +38,14 @@ impl Model {
             discriminator: DiscriminatorNet::new(&discriminator, &config.discriminator, data),
             augment: Augment::new(&discriminator, &config.augment, data.shape),
         }
+    }
+
+    /// New images.
+    pub(crate) fn draw(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
+        let draw = self.generator.draw_from(request.noise, request.temperature);
+        let images = self.generator.images(&draw, request.conditions);
+        on_step.step(Progress { call: 1, calls: 1, images: &|| images.shallow_clone() })?;
+        Ok(images)
     }
 
     /// The discriminator's loss on real images and generated ones, row by row under the same conditions.
@@ -59,7 +69,9 @@ impl Model {
         let images =
             Tensor::cat(&[&batch.images, fake], 0).detach().set_requires_grad(zero_centred);
         let condition = self.discriminator.embed(&batch.conditions);
-        let logits = self.judge(&images, &condition.repeat([2, 1]));
+        let mask = mask(&batch.conditions);
+        let masks = mask.map(|mask| mask.repeat([2, 1, 1, 1]));
+        let logits = self.judge(&images, &condition.repeat([2, 1]), masks.as_ref());
         let (real, fake_logits) = (logits.narrow(0, 0, n), logits.narrow(0, n, n));
         let game = config.loss.discriminator(&real, &fake_logits).mean(Kind::Float);
         let mut scalars = vec![
@@ -82,7 +94,7 @@ impl Model {
             }
             PenaltyKind::Interpolates => {
                 let points = penalty::interpolates(&batch.images, fake);
-                let logits = self.judge(&points, &condition);
+                let logits = self.judge(&points, &condition, mask);
                 let distance = penalty::one_centred(&logits, &points)?.mean(Kind::Float);
                 scalars.push(("gradient_penalty", distance.detach()));
                 Some(distance * config.gradient_penalty)
@@ -99,14 +111,19 @@ impl Model {
     /// The generator's loss. `fake` carries its graph; the discriminator's parameters are taken as they are.
     pub(crate) fn generator_loss(&self, batch: &Batch, fake: &Tensor) -> Loss {
         let condition = tch::no_grad(|| self.discriminator.embed(&batch.conditions));
-        let real = || tch::no_grad(|| self.judge(&batch.images, &condition));
-        let losses = self.config.loss.generator(real, &self.judge(fake, &condition));
+        let mask = mask(&batch.conditions);
+        let real = || tch::no_grad(|| self.judge(&batch.images, &condition, mask));
+        let losses = self.config.loss.generator(real, &self.judge(fake, &condition, mask));
         Loss::new(losses.mean(Kind::Float))
     }
 
-    /// Logits of augmented images.
-    fn judge(&self, images: &Tensor, condition: &Tensor) -> Tensor {
-        self.discriminator.forward(&self.augment.apply(images), condition)
+    /// Logits of augmented images; `mask`, `[n, 1, h, w]`, says which of their pixels were known.
+    fn judge(&self, images: &Tensor, condition: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        let seen = match mask {
+            Some(mask) => Tensor::cat(&[images, mask], 1),
+            None => images.shallow_clone(),
+        };
+        self.discriminator.forward(&self.augment.apply(&seen), condition)
     }
 
     /// What the adaptive augmentation wants to know: the sum of the verdicts' signs, and the number of images.
@@ -148,7 +165,14 @@ impl Generator for Model {
 
     fn loss(&self, phase: &Phase, batch: &Batch, step: &StepContext) -> Result<Loss> {
         let draw = self.generator.draw(batch.len(), batch.images.device());
-        let make = || self.generator.forward(&draw, &batch.conditions);
+        let make = || {
+            let fake = self.generator.forward(&draw, &batch.conditions);
+            // The game is about completed images: known pixels are the real ones in both.
+            match &batch.conditions.known {
+                Some(known) => &fake + (&known.pixels - &fake) * &known.mask,
+                None => fake,
+            }
+        };
         match phase.name {
             DISCRIMINATOR => self.discriminator_loss(batch, &tch::no_grad(make), step),
             GENERATOR => Ok(self.generator_loss(batch, &make())),
@@ -176,10 +200,7 @@ impl Generator for Model {
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
         request.check()?;
         refuse_guidance(request)?;
-        let draw = self.generator.draw_from(request.noise, request.temperature);
-        let images = self.generator.images(&draw, request.conditions);
-        on_step.step(Progress { call: 1, calls: 1, images: &|| images.shallow_clone() })?;
-        Ok(images)
+        self.draw(request, on_step)
     }
 
     fn facts(&self) -> Vec<Fact> {
@@ -193,6 +214,19 @@ impl Generator for Model {
     fn latents(&self) -> Offer<'_, dyn Latents> {
         Ok(self)
     }
+
+    fn inpaint(&self) -> Offer<'_, dyn Inpaint> {
+        Ok(self)
+    }
+
+    fn edit(&self) -> Offer<'_, dyn Edit> {
+        Ok(self)
+    }
+}
+
+/// Which pixels are known, for a model that is shown known pixels.
+fn mask(conditions: &Conditions) -> Option<&Tensor> {
+    conditions.known.as_ref().map(|Known { mask, .. }| mask)
 }
 
 /// Guidance mixes a conditional and an unconditional score or distribution; a GAN's generator defines neither, and to
