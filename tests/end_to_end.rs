@@ -8,3 +8,4 @@ mod files;
 mod logs;
 mod stops;
 mod support;
+mod tasks;
