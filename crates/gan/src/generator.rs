@@ -109,7 +109,7 @@ impl GeneratorNet {
         let mut noise = draw.pixels.iter();
         for Resolution { blocks, words, known, up } in &self.resolutions {
             if let Some((pixels, known)) = known.as_ref().zip(conditions.known.as_ref()) {
-                x = x + pixels.forward(known);
+                x = &x + pixels.forward(known);
             }
             for block in blocks {
                 x = block.forward(&x, style.as_ref(), noise.next());

@@ -175,7 +175,7 @@ impl Ladder {
                 h = words.forward(&h, text);
             }
             if let Some(known) = asked.known.get(i) {
-                h = h + known;
+                h = &h + known;
             }
             for group in &level.groups {
                 h = group.forward(&h, features.map(|f| &f[i]), |prior, posterior| {

@@ -77,7 +77,7 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
         let none = |_: &Baseline| Cell::Text(String::new());
         let text = |row: &ModelRow| of(row).map_or(Cell::missing("filled no holes"), method);
         methods.column("holes are filled by", Better::None, text, none);
-        methods.column("network calls", Better::None, number(|s| s.network_calls as f64), none);
+        methods.column("network calls", Better::None, calls(of, |s| s.network_calls), none);
         methods.column("s/image", Better::Lower, number(|s| s.seconds_per_image), none);
         html += &context.render(
             &methods.table,
@@ -125,6 +125,11 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
     Some(html)
 }
 
+/// A count of network calls as text.
+fn calls<S>(of: fn(&ModelRow) -> Option<&S>, count: fn(&S) -> u64) -> impl Fn(&ModelRow) -> Cell {
+    move |row| Cell::Text(of(row).map_or_else(String::new, |scores| count(scores).to_string()))
+}
+
 /// Kinds of edits that any model made.
 fn kinds<'a>(context: &Context<'a>) -> BTreeSet<&'a String> {
     let scored = context.results.rows.iter().filter_map(|row| row.editing.as_ref());
@@ -157,7 +162,7 @@ pub fn editing(context: &Context<'_>) -> Option<String> {
         of(row).map_or(Cell::missing("edited nothing"), |scores| Cell::Text(scores.method.clone()))
     };
     methods.column("edits are made by", Better::None, text, none);
-    methods.column("network calls", Better::None, number(|s| s.network_calls as f64), none);
+    methods.column("network calls", Better::None, calls(of, |s| s.network_calls), none);
     methods.column("s/image", Better::Lower, number(|s| s.seconds_per_image), none);
     html += &context.render(&methods.table, "editing", "How edits are made", &[]);
     for kind in kinds(context) {
