@@ -211,9 +211,9 @@ mod tests {
             let tones = serde_json::json!({ "1F3FB-1F3FF": { "sheet_x": tx, "sheet_y": ty } });
             let mut entry = serde_json::json!({
                 "name": format!("THING {i}"), "unified": format!("1F{i:03}"), "sheet_x": x, "sheet_y": y,
-                "category": if i % 2 == 0 { "Objects" } else { "Food & Drink" }, "short_name": "ignored",
+                "category": if i.is_multiple_of(2) { "Objects" } else { "Food & Drink" }, "short_name": "ignored",
             });
-            if i % 4 == 0 {
+            if i.is_multiple_of(4) {
                 entry["skin_variations"] = tones;
             }
             entry
