@@ -75,7 +75,7 @@ impl Tokenizer {
     /// Reads a tokenizer from its file.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] for a file that is none of [`Tokenizer::save`]'s.
+    /// [`DataError::Malformed`] for a file that is not a tokenizer's.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let malformed = |problem: String| DataError::malformed(path, problem);
         let tokenizer = tokenizers::Tokenizer::from_file(path)

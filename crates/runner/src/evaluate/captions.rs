@@ -15,7 +15,7 @@ use tch::Tensor;
 /// Captions of what is held out, at most.
 const HELD_OUT_CAPTIONS: i64 = 1_000;
 
-/// Shares of images that show what their captions say: see [`Prompts::caption_accuracy`] for the names.
+/// Shares of images that show what their captions say: by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaptionScores {
     /// Captions like those of training.
