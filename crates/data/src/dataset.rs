@@ -88,6 +88,12 @@ pub trait Dataset: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether the test split shows other things than training does, under names of their own, and not other images of the
+    /// same things: a model asked for its captions is then asked for what it never saw.
+    fn tests_other_things(&self) -> bool {
+        false
+    }
+
     /// `n` pictures of no split with what edits of a kind make of them; `None` where that is not known.
     fn edits(&self, _kind: EditKind, _n: u64) -> Option<Edits> {
         None

@@ -12,7 +12,10 @@ use image::{DynamicImage, GenericImageView, ImageFormat};
 use paragone_core::{ImageShape, mix};
 use rayon::prelude::*;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
 
 /// Makers, in the order of their sheets among the files.
 const MAKERS: [&str; 2] = ["google", "twitter"];
@@ -35,7 +38,8 @@ const TONES: [(&str, &str); 5] = [
 
 /// Pictures of emoji by both makers.
 ///
-/// An emoji is in one split with all its skin tones, by both makers: what is tested was never seen in another colour or style.
+/// An emoji is in one split with all its skin tones, by both makers: what is tested was never seen in another colour or style,
+/// nor as the same picture of something else, which training lacks.
 #[derive(Debug)]
 pub(crate) struct Emoji {
     spec: DatasetSpec,
@@ -111,6 +115,28 @@ impl Emoji {
         Ok(pictures)
     }
 
+    /// Pictures with their levels, `[c, h, w]`.
+    fn draw<'a>(
+        &self,
+        pictures: &'a [Picture],
+        sheets: &[DynamicImage],
+    ) -> Result<Vec<(&'a Picture, Vec<u8>)>, DataError> {
+        let pixels = |picture: &'a Picture| {
+            let Picture { maker, place: Place { sheet_x, sheet_y }, caption, .. } = picture;
+            let (x, y) = (sheet_x * CELL + 1, sheet_y * CELL + 1);
+            let sheet = &sheets[*maker];
+            if x + PICTURE > sheet.width() || y + PICTURE > sheet.height() {
+                let path = self.spec.locate(&self.folder, 1 + maker)?;
+                return Err(DataError::malformed(path, format!("has no place for {caption}")));
+            }
+            let cell = sheet.view(x, y, PICTURE, PICTURE).to_image();
+            let small = square(&over_white(&cell.into()), self.side).into_rgb8();
+            let plane = |c: usize| small.pixels().map(move |pixel| pixel.0[c]);
+            Ok((picture, (0..3).flat_map(plane).collect()))
+        };
+        pictures.par_iter().map(pixels).collect()
+    }
+
     /// The sheet of a maker.
     fn sheet(&self, maker: usize) -> Result<DynamicImage, DataError> {
         let path = self.spec.locate(&self.folder, 1 + maker)?;
@@ -161,35 +187,31 @@ impl Dataset for Emoji {
     }
 
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
-        let pictures = self.pictures(split)?;
-        let n = pictures.len() as u64;
-        let rows = self.parts.rows(self.name(), split, n, n)?;
-        let pictures = &pictures[rows.start as usize..rows.end as usize];
         let sheets: Vec<DynamicImage> =
             (0..MAKERS.len()).into_par_iter().map(|i| self.sheet(i)).collect::<Result<_, _>>()?;
-        let mut pixels = vec![0; pictures.len() * self.shape().numel() as usize];
-        let plane = (self.side * self.side) as usize;
-        pixels.par_chunks_mut(3 * plane).zip(pictures).try_for_each(|(out, picture)| {
-            let Picture { maker, place: Place { sheet_x, sheet_y }, caption, .. } = picture;
-            let (x, y) = (sheet_x * CELL + 1, sheet_y * CELL + 1);
-            let sheet = &sheets[*maker];
-            if x + PICTURE > sheet.width() || y + PICTURE > sheet.height() {
-                let path = self.spec.locate(&self.folder, 1 + maker)?;
-                return Err(DataError::malformed(path, format!("has no place for {caption}")));
-            }
-            let cell = sheet.view(x, y, PICTURE, PICTURE).to_image();
-            let small = square(&over_white(&cell.into()), self.side).into_rgb8();
-            for (i, pixel) in small.pixels().enumerate() {
-                (0..3).for_each(|c| out[c * plane + i] = pixel.0[c]);
-            }
-            Ok(())
-        })?;
-        let classes = pictures.iter().map(|picture| picture.class).collect();
-        let captions = pictures.iter().map(|picture| picture.caption.clone()).collect();
+        let pictures = self.pictures(split)?;
+        let mut drawn = self.draw(&pictures, &sheets)?;
+        if split == Split::Train {
+            // One flag may fly over several countries: what is tested was never seen under another name either.
+            let pictures = self.pictures(Split::Test)?;
+            let tested = self.draw(&pictures, &sheets)?;
+            let tested: HashSet<Vec<u8>> = tested.into_iter().map(|(_, pixels)| pixels).collect();
+            drawn.retain(|(_, pixels)| !tested.contains(pixels));
+        }
+        let n = drawn.len() as u64;
+        let rows = self.parts.rows(self.name(), split, n, n)?;
+        let drawn = &drawn[rows.start as usize..rows.end as usize];
+        let pixels: Vec<u8> = drawn.iter().flat_map(|(_, pixels)| pixels).copied().collect();
+        let classes = drawn.iter().map(|(picture, _)| picture.class).collect();
+        let captions = drawn.iter().map(|(picture, _)| picture.caption.clone()).collect();
         Ok(ImageSet::new(&pixels, self.shape(), Some(classes), Some(captions)))
     }
 
     fn has_captions(&self) -> bool {
+        true
+    }
+
+    fn tests_other_things(&self) -> bool {
         true
     }
 }
@@ -204,8 +226,13 @@ mod tests {
     /// Forty emoji in seven columns, every fourth with a lighter twin; the picture of number i is opaque at the left, of red level i
     /// for one maker and 100 + i for the other, and transparent at the right.
     fn folder() -> Folder {
+        folder_of(|i| i)
+    }
+
+    /// The same, but number i has the picture of number `picture(i)`.
+    fn folder_of(picture: impl Fn(u32) -> u32) -> Folder {
         let folder = Folder::new();
-        let cell = |i: u32| (i % 7, i / 7);
+        let cell = |i: u32| (picture(i) % 7, picture(i) / 7);
         let entries = (0..40).map(|i: u32| {
             let ((x, y), (tx, ty)) = (cell(i), cell(40 + i));
             let tones = serde_json::json!({ "1F3FB-1F3FF": { "sheet_x": tx, "sheet_y": ty } });
@@ -277,6 +304,20 @@ mod tests {
         assert!(splits.values().all(|of| of.iter().all(|split| *split == of[0])));
         let tested = splits.values().filter(|of| of[0] == Split::Test).count();
         assert!((1..12).contains(&tested), "{tested}");
+    }
+
+    #[test]
+    fn no_picture_is_trained_on_and_tested() {
+        let folder = folder_of(|i| i % 20);
+        let emoji = open(&folder, &DataConfig::default());
+        let reds = |split| -> Vec<i64> {
+            let images = emoji.load(split).unwrap().images;
+            let red = images.select(1, 0).select(1, 9).select(1, 2);
+            Vec::try_from(red.to_kind(tch::Kind::Int64)).unwrap()
+        };
+        let (train, test) = (reds(Split::Train), reds(Split::Test));
+        assert!(train.iter().all(|red| !test.contains(red)));
+        assert!(train.len() > 50 && !test.is_empty() && train.len() + test.len() < 100);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct GanConfig {
     /// The game the two networks play.
     pub loss: Adversarial,
+    /// Weight, in the discriminator's game, of real images under a neighbour's condition, which it is to tell from those
+    /// under their own (Reed et al. 2016, section 4.2): what is asked for then counts from the first step. 0: none.
+    pub mismatched: f64,
     /// Gradient penalty of the discriminator; none given: the one its loss is known with (relativistic: r1-r2,
     /// non-saturating: r1, hinge: none, wasserstein: interpolates).
     pub penalty: Option<PenaltyKind>,
@@ -105,6 +108,7 @@ impl Default for GanConfig {
     fn default() -> Self {
         Self {
             loss: Adversarial::Relativistic,
+            mismatched: 0.0,
             penalty: None,
             gamma: 1.0,
             final_gamma: 0.1,
@@ -199,6 +203,7 @@ impl GanConfig {
 
     /// Checks every value against its rule and the image's size.
     pub(crate) fn validate(&self, data: &DataSpec) -> Result<()> {
+        at_least_zero("mismatched", self.mismatched)?;
         at_least_zero("gamma", self.gamma)?;
         share("final_gamma", self.final_gamma, f64::MIN_POSITIVE, 1.0)?;
         at_least_zero("gradient_penalty", self.gradient_penalty)?;

@@ -57,10 +57,10 @@ impl DiscriminatorNet {
         self.condition.forward(conditions).vector
     }
 
-    /// Logits `[n]`, higher for "real", in the images' kind also under autocast.
+    /// What is seen in images, `[n, features]`, in the images' kind also under autocast.
     ///
-    /// `images`: `[n, c, h, w]`, for a model that is shown known pixels with their mask as a further channel; `condition`: `[n, features]` of [`DiscriminatorNet::embed`].
-    pub fn forward(&self, images: &Tensor, condition: &Tensor) -> Tensor {
+    /// `images`: `[n, c, h, w]`, for a model that is shown known pixels with their mask as a further channel.
+    pub fn features(&self, images: &Tensor) -> Tensor {
         let mut x = images.pixel_unshuffle(self.patch).apply(&self.image);
         for (down, blocks) in &self.resolutions {
             if let Some(down) = down {
@@ -71,8 +71,13 @@ impl DiscriminatorNet {
             }
         }
         let hidden = leaky_relu(&leaky_relu(&x).flatten(1, -1).apply(&self.hidden));
-        let features = hidden.apply(&self.features).to_kind(images.kind());
-        let scale = 1.0 / (features.size()[1] as f64).sqrt();
-        (features * condition).sum_dim_intlist(1, false, images.kind()) * scale
+        hidden.apply(&self.features).to_kind(images.kind())
     }
+}
+
+/// Logits `[n]`, higher for "real": of images by their [`DiscriminatorNet::features`] under conditions by their
+/// [`DiscriminatorNet::embed`], both `[n, features]`.
+pub fn logits(features: &Tensor, condition: &Tensor) -> Tensor {
+    let scale = 1.0 / (features.size()[1] as f64).sqrt();
+    (features * condition).sum_dim_intlist(1, false, features.kind()) * scale
 }

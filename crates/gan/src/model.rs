@@ -1,8 +1,11 @@
 //! The two networks as one generator of images: phases, losses and sampling.
 
 use crate::{
-    GanConfig, PenaltyKind, augment::Augment, discriminator::DiscriminatorNet,
-    generator::GeneratorNet, penalty,
+    GanConfig, PenaltyKind,
+    augment::Augment,
+    discriminator::{self, DiscriminatorNet},
+    generator::GeneratorNet,
+    penalty,
 };
 use paragone_core::{
     Batch, Conditions, DataSpec, Edit, Error, Fact, Generator, Inpaint, Known, Latents, Loss,
@@ -71,9 +74,17 @@ impl Model {
         let condition = self.discriminator.embed(&batch.conditions);
         let mask = mask(&batch.conditions);
         let masks = mask.map(|mask| mask.repeat([2, 1, 1, 1]));
-        let logits = self.judge(&images, &condition.repeat([2, 1]), masks.as_ref());
+        let features = self.see(&images, masks.as_ref());
+        let logits = discriminator::logits(&features, &condition.repeat([2, 1]));
         let (real, fake_logits) = (logits.narrow(0, 0, n), logits.narrow(0, n, n));
-        let game = config.loss.discriminator(&real, &fake_logits).mean(Kind::Float);
+        let mut game = config.loss.discriminator(&real, &fake_logits).mean(Kind::Float);
+        if config.mismatched > 0.0 {
+            // The neighbour's condition; where that is the same, the two logits are, and teach nothing.
+            let other = condition.roll([1], [0]);
+            let mismatched = discriminator::logits(&features.narrow(0, 0, n), &other);
+            let losses = config.loss.discriminator(&real, &mismatched);
+            game = game + losses.mean(Kind::Float) * config.mismatched;
+        }
         let mut scalars = vec![
             ("loss", game.detach()),
             ("real_minus_fake", (&real - &fake_logits).mean(Kind::Float).detach()),
@@ -119,11 +130,16 @@ impl Model {
 
     /// Logits of augmented images; `mask`, `[n, 1, h, w]`, says which of their pixels were known.
     fn judge(&self, images: &Tensor, condition: &Tensor, mask: Option<&Tensor>) -> Tensor {
+        discriminator::logits(&self.see(images, mask), condition)
+    }
+
+    /// What the discriminator sees in augmented images.
+    fn see(&self, images: &Tensor, mask: Option<&Tensor>) -> Tensor {
         let seen = match mask {
             Some(mask) => Tensor::cat(&[images, mask], 1),
             None => images.shallow_clone(),
         };
-        self.discriminator.forward(&self.augment.apply(&seen), condition)
+        self.discriminator.features(&self.augment.apply(&seen))
     }
 
     /// What the adaptive augmentation wants to know: the sum of the verdicts' signs, and the number of images.

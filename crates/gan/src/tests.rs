@@ -1,6 +1,8 @@
 //! Tests of the whole model: what the trainer relies on, and a game played to its end.
 
-use crate::{Adversarial, Gan, GanConfig, PenaltyKind, generator::Draw, model::Model};
+use crate::{
+    Adversarial, Gan, GanConfig, PenaltyKind, discriminator::logits, generator::Draw, model::Model,
+};
 use paragone_core::{
     Batch, Conditions, DataSpec, Error, Family, Generator, ImageShape, Latents, Loss, Noise, Phase,
     Progress, SampleRequest, StepContext,
@@ -188,6 +190,31 @@ fn penalties_join_lazily() {
     assert!(
         bare.scalars.iter().all(|(name, _)| !name.starts_with('r') || *name == "real_minus_fake")
     );
+}
+
+/// A real image under its own condition is to beat itself under the next one's; under the same condition there is nothing to learn.
+#[test]
+fn real_images_are_told_from_mismatched_ones() {
+    let _alone = alone();
+    let of = |mismatched| {
+        let config = GanConfig { mismatched, penalty: Some(PenaltyKind::None), ..Gan::tiny() };
+        model(&config, &data(), 5)
+    };
+    let ((_plain_vars, plain), (vars, mismatched)) = (of(0.0), of(0.5));
+    let mut batch = random_batch(3, &data());
+    batch.conditions = Conditions::of_classes(&[0, 1, 1], &data(), CPU);
+    let fake = plain.generator.forward(&plain.generator.draw(3, CPU), &batch.conditions);
+    let total = |model: &Model| model.discriminator_loss(&batch, &fake, &STEP).unwrap().total;
+    let judge = |rows: [i64; 3]| {
+        let condition = plain.discriminator.embed(&Conditions::of_classes(&rows, &data(), CPU));
+        logits(&plain.discriminator.features(&batch.images), &condition)
+    };
+    // The neighbours' classes; the last image's is its own.
+    let want = (judge([1, 0, 1]) - judge([0, 1, 1])).softplus();
+    assert!((want.double_value(&[2]) - 2f64.ln()).abs() < 1e-6);
+    let want = total(&plain) + want.mean(Kind::Float) * 0.5;
+    assert!(close(&total(&mismatched), &want, 1e-5));
+    drop(vars);
 }
 
 /// R1 differentiates the real images' logits alone, R1 + R2 both.

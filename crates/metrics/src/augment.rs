@@ -14,7 +14,7 @@ pub(crate) struct TrainBatch {
 }
 
 /// Batches of one epoch over labelled images. What does not fill a batch is left out; it is another part every epoch.
-pub(crate) fn epoch<'a>(
+pub(crate) fn batches<'a>(
     LabelledImages { images, labels }: LabelledImages,
     options: &'a TrainOptions,
     epoch: u64,
@@ -84,12 +84,12 @@ mod tests {
 
     const OPTIONS: (Kind, Device) = (Kind::Uint8, Device::Cpu);
 
-    fn batches(options: &TrainOptions, number: u64) -> Vec<TrainBatch> {
+    fn drawn(options: &TrainOptions, number: u64) -> Vec<TrainBatch> {
         // Image i is all i but for its left column, which is 200.
         let images = Tensor::arange(50, OPTIONS).reshape([50, 1, 1, 1]).repeat([1, 1, 6, 6]);
         let _ = images.narrow(3, 0, 1).fill_(200);
         let labels = Tensor::arange(50, (Kind::Int64, Device::Cpu)).unsqueeze(1);
-        epoch(LabelledImages { images, labels }, options, number, Device::Cpu).collect()
+        batches(LabelledImages { images, labels }, options, number, Device::Cpu).collect()
     }
 
     fn options(flip: bool, shift: i64) -> TrainOptions {
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn an_epoch_shows_each_image_once_with_its_class() {
         let options = options(true, 2);
-        let classes: Vec<i64> = batches(&options, 0)
+        let classes: Vec<i64> = drawn(&options, 0)
             .iter()
             .flat_map(|batch| {
                 // Rows and columns 2 and 3 stay in sight and clear of the left column, unless shifted onto it.
@@ -113,7 +113,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(sorted.len(), 48);
-        let next: Vec<i64> = Vec::try_from(batches(&options, 1)[0].labels.select(1, 0)).unwrap();
+        let next: Vec<i64> = Vec::try_from(drawn(&options, 1)[0].labels.select(1, 0)).unwrap();
         assert_ne!(next, classes[..16]);
     }
 
@@ -121,7 +121,7 @@ mod tests {
     fn flips_half_and_shifts_within_bounds() {
         let mut columns = [0; 6];
         for number in 0..20 {
-            for batch in batches(&options(true, 0), number) {
+            for batch in drawn(&options(true, 0), number) {
                 let bright = batch.levels.select(2, 0).squeeze_dim(1).argmax(1, false);
                 for column in Vec::<i64>::try_from(bright).unwrap() {
                     columns[column as usize] += 1;
@@ -133,11 +133,11 @@ mod tests {
         assert!((420..540).contains(&columns[0]), "{columns:?}");
 
         // Shifted by s to the right, the bright column and its repeated border are s + 1 wide; to the left, gone.
-        for batch in batches(&options(false, 1), 0) {
+        for batch in drawn(&options(false, 1), 0) {
             let width = batch.levels.select(2, 0).eq(200).sum_dim_intlist(2, false, Kind::Int64);
             assert!(width.min().int64_value(&[]) == 0 && width.max().int64_value(&[]) == 2);
         }
-        let plain = batches(&options(false, 0), 0);
+        let plain = drawn(&options(false, 0), 0);
         assert!(
             plain.iter().all(|batch| batch.levels.select(3, 0).eq(200).all().int64_value(&[]) == 1)
         );
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn blur_and_noise_stay_within_their_bounds() {
         let soiled = |noise: f64, blur: f64| -> Vec<TrainBatch> {
-            batches(&TrainOptions { noise, blur, ..options(false, 0) }, 0)
+            drawn(&TrainOptions { noise, blur, ..options(false, 0) }, 0)
         };
-        let plain = batches(&options(false, 0), 0);
+        let plain = drawn(&options(false, 0), 0);
         for (blurred, plain) in soiled(0.0, 0.6).iter().zip(&plain) {
             // The second column is v; its 3 × 3 mean is (2 v + 200) / 3.
             let [was, is] = [plain, blurred].map(|batch| {

@@ -3,7 +3,7 @@
 use crate::{MetricError, Result, TrainOptions, network::Network};
 use paragone_core::{Attribute, ImageShape};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
@@ -105,18 +105,24 @@ impl From<Card> for Stored {
 /// The key of the card in the file's header.
 const CARD: &str = "card";
 
-/// The bytes of a weights file: deterministic, since its hash stands for the network.
+/// The bytes of a classifier's weights file.
 pub(crate) fn to_bytes(network: &Network, card: &Card) -> Vec<u8> {
-    let mut tensors = Vec::new();
-    for (name, layer) in network.layers() {
-        for (part, tensor) in [("weight", &layer.weight), ("bias", &layer.bias)] {
+    write(network.tensors(), card)
+}
+
+/// The bytes of a weights file: deterministic, since its hash stands for the network.
+pub(crate) fn write<'a>(
+    tensors: impl Iterator<Item = (String, &'a Tensor)>,
+    card: &impl Serialize,
+) -> Vec<u8> {
+    let tensors: Vec<_> = tensors
+        .map(|(name, tensor)| {
             let half = tensor.to_device(Device::Cpu).to_kind(Kind::Half).contiguous();
             let mut bytes = vec![0u8; half.numel() * 2];
             half.copy_data_u8(&mut bytes, half.numel());
-            let shape = half.size().iter().map(|&size| size as usize).collect::<Vec<_>>();
-            tensors.push((format!("{name}.{part}"), shape, bytes));
-        }
-    }
+            (name, half.size().iter().map(|&size| size as usize).collect::<Vec<_>>(), bytes)
+        })
+        .collect();
     let views = tensors.iter().map(|(name, shape, bytes)| {
         let view = TensorView::new(Dtype::F16, shape.clone(), bytes);
         (name, view.expect("as many bytes as the shape asks for"))
@@ -127,17 +133,25 @@ pub(crate) fn to_bytes(network: &Network, card: &Card) -> Vec<u8> {
     safetensors::serialize(views, &Some(metadata)).expect("plain tensors with distinct names")
 }
 
+/// The card and the tensors in the bytes of a weights file.
+///
+/// # Errors
+/// [`MetricError::Weights`] if they are something else.
+pub(crate) fn read<C: DeserializeOwned>(bytes: &[u8]) -> Result<(C, SafeTensors<'_>)> {
+    let wrong = |message: String| MetricError::Weights { message };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(e.to_string()))?;
+    let card = header.metadata().as_ref().and_then(|entries| entries.get(CARD));
+    let card = card.ok_or_else(|| wrong("no card in the header".into()))?;
+    let card = serde_json::from_str(card).map_err(|e| wrong(format!("card: {e}")))?;
+    Ok((card, SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?))
+}
+
 /// The card and the network in the bytes of a weights file, in f32 on `device`.
 ///
 /// # Errors
 /// [`MetricError::Weights`] if they are something else, or contradict each other.
 pub(crate) fn from_bytes(bytes: &[u8], device: Device) -> Result<(Card, Network)> {
-    let wrong = |message: String| MetricError::Weights { message };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| wrong(e.to_string()))?;
-    let card = header.metadata().as_ref().and_then(|entries| entries.get(CARD));
-    let card = card.ok_or_else(|| wrong("no card in the header".into()))?;
-    let card: Card = serde_json::from_str(card).map_err(|e| wrong(format!("card: {e}")))?;
-    let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
+    let (card, file) = read::<Card>(bytes)?;
     let tensor = |name: &str| Tensor::try_from(file.tensor(name).ok()?).ok();
     let names = card.attributes.iter().map(|learnt| learnt.attribute.name.as_str());
     let network = Network::from_tensors(tensor, names, device)?;
@@ -146,7 +160,8 @@ pub(crate) fn from_bytes(bytes: &[u8], device: Device) -> Result<(Card, Network)
     let values = values.map(|(learnt, (name, has))| (name, learnt.attribute.num_values(), has));
     for (what, says, has) in [channels].into_iter().chain(values) {
         if says != has {
-            return Err(wrong(format!("the card says {says} of {what}, the network has {has}")));
+            let message = format!("the card says {says} of {what}, the network has {has}");
+            return Err(MetricError::Weights { message });
         }
     }
     Ok((card, network))

@@ -176,7 +176,8 @@ mod tests {
             Attribute::new("class", ["a", "b", "c", "d", "e", "f", "g"]),
             Attribute::new("size", ["small", "large"]),
         ];
-        let network = Trainee::new(3, &attributes, &options, Device::Cpu).fold();
+        let heads = [("class", 7), ("size", 2)];
+        let network = Trainee::new(3, &heads, &options, Device::Cpu).fold();
         let attributes = attributes.map(|attribute| Learnt {
             attribute,
             test_accuracy: 0.5,

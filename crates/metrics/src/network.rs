@@ -77,12 +77,14 @@ impl Network {
         Ok(Tensor::f_cat(&logits.collect::<Result<Vec<_>>>()?, 1)?)
     }
 
-    /// Names as files have them, in the order of computation.
-    pub(crate) fn layers(&self) -> Vec<(String, &Layer)> {
+    /// Weights and biases by the names that files have for them, in the order of computation.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let convs = self.convs.iter().enumerate().map(|(i, conv)| (format!("convs.{i}"), conv));
         let hidden = ("hidden".to_string(), &self.hidden);
         let heads = self.heads.iter().map(|(attribute, head)| (head_name(attribute), head));
-        convs.chain([hidden]).chain(heads).collect()
+        convs.chain([hidden]).chain(heads).flat_map(|(name, Layer { weight, bias })| {
+            [(format!("{name}.weight"), weight), (format!("{name}.bias"), bias)]
+        })
     }
 
     /// A network of named tensors with a head for each of `attributes`, checked against one another, in f32 on `device`.

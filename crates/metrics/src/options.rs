@@ -61,6 +61,7 @@ impl TrainOptions {
             "fashion-mnist" => Self { flip: true, ..Self::default() },
             "cifar10" => Self { flip: true, epochs: 12, ..Self::default() },
             "shapes" => Self { epochs: 12, dropout: 0.1, ..Self::default() },
+            "emoji" => Self { epochs: 16, ..Self::default() },
             _ => Self::default(),
         };
         match (role, dataset) {
@@ -69,6 +70,15 @@ impl TrainOptions {
             (Role::Judge, "shapes") => Self {
                 widths: [48, 96, 128],
                 feature_dim: 160,
+                noise: 12.0,
+                blur: 0.4,
+                seed: 1,
+                ..base
+            },
+            (Role::Judge, "emoji") => Self {
+                widths: [40, 80, 112],
+                feature_dim: 112,
+                shift: 1,
                 noise: 12.0,
                 blur: 0.4,
                 seed: 1,

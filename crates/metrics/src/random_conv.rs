@@ -44,8 +44,8 @@ impl RandomConvFeatures {
             heads: Vec::new(),
         };
         let mut bytes = Vec::new();
-        for (_, layer) in network.layers() {
-            let weight = layer.weight.to_device(Device::Cpu).flatten(0, -1);
+        for (_, weight) in network.tensors().filter(|(name, _)| name.ends_with(".weight")) {
+            let weight = weight.to_device(Device::Cpu).flatten(0, -1);
             let values = Vec::<f32>::try_from(weight).expect("a flat f32 tensor");
             bytes.extend(values.into_iter().flat_map(f32::to_le_bytes));
         }

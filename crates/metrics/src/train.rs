@@ -5,7 +5,7 @@
 
 use crate::{
     ClassifierFeatures, MetricError, Result,
-    augment::{TrainBatch, epoch},
+    augment::{TrainBatch, batches},
     card::{Card, Learnt, Role, to_bytes},
     features::check_images,
     options::TrainOptions,
@@ -100,19 +100,26 @@ pub fn train_classifier(
     device: Device,
     on_progress: &mut dyn FnMut(TrainProgress),
 ) -> Result<TrainedClassifier> {
-    for (key, value) in [("epochs", options.epochs as i64), ("batch_size", options.batch_size)] {
-        if value < 1 {
-            return Err(MetricError::Option { key, value, least: 1 });
-        }
-    }
+    check_options(options)?;
     let attributes = &lessons.attributes;
     let shape = check(&exam.test, None, attributes)?;
     if let Some(held_out) = &exam.held_out {
         check(held_out, Some(shape), attributes)?;
     }
 
-    let trainee = Trainee::new(shape.channels, attributes, options, device);
-    let images = fit(&trainee, lessons, shape, options, device, on_progress)?;
+    let heads: Vec<(&str, i64)> =
+        attributes.iter().map(|a| (a.name.as_str(), a.num_values())).collect();
+    let trainee = Trainee::new(shape.channels, &heads, options, device);
+    let first = (lessons.epoch)(0);
+    check(&first, Some(shape), attributes)?;
+    let images = fit(
+        &trainee.parameters(),
+        &mut |number| if number == 0 { first.clone() } else { (lessons.epoch)(number) },
+        &|batch, step| loss(&trainee, batch, step, device),
+        options,
+        device,
+        on_progress,
+    )?;
     let network = trainee.fold();
 
     let learnt = |attribute: &Attribute| Learnt {
@@ -140,42 +147,41 @@ pub fn train_classifier(
     Ok(TrainedClassifier { bytes, classifier })
 }
 
-/// Trains through all epochs. Returns the images of one.
-fn fit(
-    trainee: &Trainee,
-    lessons: &Lessons<'_>,
-    shape: ImageShape,
+/// Trains `params` through all epochs, whose images `epoch` gives, by the `loss` of a batch at a step. Returns the images of
+/// one epoch.
+pub(crate) fn fit(
+    params: &[Tensor],
+    epoch: &mut dyn FnMut(u64) -> LabelledImages,
+    loss: &dyn Fn(&TrainBatch, u64) -> Result<Tensor>,
     options: &TrainOptions,
     device: Device,
     on_progress: &mut dyn FnMut(TrainProgress),
 ) -> Result<i64> {
-    let first = (lessons.epoch)(0);
-    check(&first, Some(shape), &lessons.attributes)?;
-    let n = first.images.size()[0];
+    let mut first = Some(epoch(0));
+    let n = first.as_ref().map_or(0, |set| set.images.size()[0]);
     let batch_size = options.batch_size.min(n);
     let steps = options.epochs * (n / batch_size) as u64;
-    let params = trainee.parameters();
     let [exp_avgs, exp_avg_sqs] =
         [0, 1].map(|_| params.iter().map(Tensor::zeros_like).collect::<Vec<_>>());
     let counts: Vec<_> = params.iter().map(|_| Tensor::zeros([], (Kind::Float, device))).collect();
 
     let batches = (0..options.epochs).flat_map(|i| {
-        let images = if i == 0 { first.clone() } else { (lessons.epoch)(i) };
-        epoch(images, options, i, device)
+        let images = first.take().unwrap_or_else(|| epoch(i));
+        batches(images, options, i, device)
     });
     let mut losses = Tensor::zeros([], (Kind::Double, device));
     let mut since_report = 0;
     for (step, batch) in batches.enumerate() {
         let step = step as u64;
-        let loss = loss(trainee, &batch, step, device)?;
-        let grads = Tensor::f_run_backward(&[&loss], &params, false, false)?;
+        let loss = loss(&batch, step)?;
+        let grads = Tensor::f_run_backward(&[&loss], params, false, false)?;
         let optimizer = AdamW {
             lr: options.lr * schedule(step as f64 / steps as f64),
             betas: (0.9, 0.99),
             weight_decay: options.weight_decay,
             eps: 1e-8,
         };
-        optimizer.update(&params, &grads, &exp_avgs, &exp_avg_sqs, &counts)?;
+        optimizer.update(params, &grads, &exp_avgs, &exp_avg_sqs, &counts)?;
 
         losses += loss.detach();
         since_report += 1;
@@ -215,6 +221,16 @@ fn loss(trainee: &Trainee, batch: &TrainBatch, step: u64, device: Device) -> Res
 fn schedule(done: f64) -> f64 {
     let warmup = (done / 0.05).min(1.0);
     warmup * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+}
+
+/// Checks what every training needs.
+pub(crate) fn check_options(options: &TrainOptions) -> Result<()> {
+    for (key, value) in [("epochs", options.epochs as i64), ("batch_size", options.batch_size)] {
+        if value < 1 {
+            return Err(MetricError::Option { key, value, least: 1 });
+        }
+    }
+    Ok(())
 }
 
 /// Checks a set, and that its images are of `shape` if there is one to keep to; returns their shape.

@@ -5,7 +5,7 @@ use crate::{
     network::{Layer, NUM_CONVS, Network, POOLED, pool},
     options::TrainOptions,
 };
-use paragone_core::{Attribute, Noise, mix};
+use paragone_core::{Noise, mix};
 use tch::{Device, Kind, Tensor};
 
 const EPS: f64 = 1e-5;
@@ -30,9 +30,10 @@ pub(crate) struct Trainee {
 }
 
 impl Trainee {
+    /// `heads`: names with numbers of outputs.
     pub(crate) fn new(
         channels: i64,
-        attributes: &[Attribute],
+        heads: &[(&str, i64)],
         options: &TrainOptions,
         device: Device,
     ) -> Self {
@@ -43,11 +44,10 @@ impl Trainee {
         };
         let [a, b, c] = options.widths;
         let dim = options.feature_dim;
-        let head = |(i, attribute): (usize, &Attribute)| {
-            let values = attribute.num_values();
-            let zeros = Tensor::zeros([values], (Kind::Float, device));
-            let weight = weight(4 + i as u64, &[values, dim]);
-            (attribute.name.clone(), Layer { weight, bias: zeros.set_requires_grad(true) })
+        let head = |(i, &(name, outputs)): (usize, &(&str, i64))| {
+            let zeros = Tensor::zeros([outputs], (Kind::Float, device));
+            let weight = weight(4 + i as u64, &[outputs, dim]);
+            (name.to_owned(), Layer { weight, bias: zeros.set_requires_grad(true) })
         };
         Self {
             convs: [
@@ -56,7 +56,7 @@ impl Trainee {
                 Normalised::new(weight(2, &[c, b, 3, 3])),
             ],
             hidden: Normalised::new(weight(3, &[dim, c * POOLED * POOLED])),
-            heads: attributes.iter().enumerate().map(head).collect(),
+            heads: heads.iter().enumerate().map(head).collect(),
             dropout: options.dropout,
             seed: options.seed,
         }
@@ -72,7 +72,7 @@ impl Trainee {
             .collect()
     }
 
-    /// Logits of every attribute for images, f32 `[n, c, h, w]` in [-1, 1], in training mode: normalised by the batch,
+    /// Outputs of every head for images, f32 `[n, c, h, w]` in [-1, 1], in training mode: normalised by the batch,
     /// features dropped.
     pub(crate) fn forward(&self, images: &Tensor, step: u64) -> Result<Vec<Tensor>> {
         let mut x = images.shallow_clone();
@@ -156,9 +156,7 @@ mod tests {
             dropout: 0.0,
             ..TrainOptions::default()
         };
-        let attributes =
-            [Attribute::new("class", ["a", "b", "c"]), Attribute::new("size", ["s", "l"])];
-        let trainee = Trainee::new(2, &attributes, &options, Device::Cpu);
+        let trainee = Trainee::new(2, &[("class", 3), ("size", 2)], &options, Device::Cpu);
         tch::no_grad(|| {
             for (i, parameter) in trainee.parameters().iter_mut().enumerate() {
                 let noise =

@@ -13,9 +13,28 @@ const EMBEDDED: &[(&str, Role, &[u8])] = &[
     ("shapes", Role::Judge, include_bytes!("../weights/shapes-judge.safetensors")),
 ];
 
-/// The weights for a dataset and role.
+/// Dual encoders.
+const DUAL: &[(&str, Role, &[u8])] = &[
+    ("emoji", Role::Features, include_bytes!("../weights/emoji.safetensors")),
+    ("emoji", Role::Judge, include_bytes!("../weights/emoji-judge.safetensors")),
+];
+
+/// A classifier's weights for a dataset and role.
 pub(crate) fn find(dataset: &str, role: Role) -> Result<&'static [u8]> {
-    let of_role = || EMBEDDED.iter().filter(|(_, other, _)| *other == role);
+    find_among(EMBEDDED, dataset, role)
+}
+
+/// A dual encoder's weights for a dataset and role.
+pub(crate) fn find_dual(dataset: &str, role: Role) -> Result<&'static [u8]> {
+    find_among(DUAL, dataset, role)
+}
+
+fn find_among(
+    embedded: &[(&str, Role, &'static [u8])],
+    dataset: &str,
+    role: Role,
+) -> Result<&'static [u8]> {
+    let of_role = || embedded.iter().filter(|(_, other, _)| *other == role);
     match of_role().find(|(name, ..)| *name == dataset) {
         Some((.., bytes)) => Ok(bytes),
         None => Err(MetricError::NoWeights {
@@ -29,7 +48,7 @@ pub(crate) fn find(dataset: &str, role: Role) -> Result<&'static [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ClassifierFeatures, FeatureExtractor, card};
+    use crate::{ClassifierFeatures, DualEncoder, FeatureExtractor, card};
     use tch::Device;
 
     #[test]
@@ -57,6 +76,18 @@ mod tests {
                 "{dataset} {role:?}: {}",
                 classifier.hash()
             );
+        }
+    }
+
+    #[test]
+    fn every_dual_encoder_is_what_it_is_listed_as() {
+        for (dataset, role, bytes) in DUAL {
+            let dual = DualEncoder::from_bytes(bytes, Device::Cpu).unwrap();
+            let card = dual.card();
+            assert_eq!((card.dataset.as_str(), card.role), (*dataset, *role));
+            assert_eq!(card.options, crate::TrainOptions::for_dataset(dataset, *role));
+            assert!(bytes.len() < 1_000_000 && card.first > 0.95, "{dataset} {role:?}");
+            assert!(include_str!("../weights/README.md").contains(dual.hash()), "{}", dual.hash());
         }
     }
 

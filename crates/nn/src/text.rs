@@ -26,6 +26,7 @@ pub struct TextEncoder {
     tokens: Tensor,
     /// f32 `[1 + max_tokens, WIDTH]`; the first is the summary's.
     positions: Tensor,
+    phrases: nn::Conv1D,
     blocks: Vec<Block>,
     norm: nn::LayerNorm,
 }
@@ -60,6 +61,18 @@ impl TextEncoder {
                 &[1 + text.max_tokens, WIDTH],
                 Init::Randn { mean: 0.0, stdev: 0.1 },
             ),
+            phrases: nn::conv1d(
+                path / "phrases",
+                WIDTH,
+                WIDTH,
+                3,
+                nn::ConvConfig {
+                    padding: 1,
+                    ws_init: pytorch_init(3 * WIDTH),
+                    bs_init: pytorch_init(3 * WIDTH),
+                    ..Default::default()
+                },
+            ),
             blocks: (0..DEPTH).map(|i| Block::new(&(path / "blocks" / i))).collect(),
             norm: layer_norm(&(path / "norm")),
         }
@@ -71,12 +84,14 @@ impl TextEncoder {
         let words = tokens.not_equal(0);
         let summary = Tensor::ones([n, 1], (Kind::Bool, tokens.device()));
         let present = Tensor::cat(&[&summary, &words], 1);
-        let embedded = Tensor::embedding(&self.tokens, tokens, -1, false, false);
-        // The summary begins as the words without their order: a direct way for single words, long before attention has learnt any.
-        let counted = words.unsqueeze(-1).to_kind(embedded.kind());
-        let number = counted.sum_dim_intlist(1i64, true, embedded.kind()).clamp_min(1.0);
-        let bag =
-            (&embedded * counted).sum_dim_intlist(1i64, true, embedded.kind()) / number.sqrt();
+        let counted = words.unsqueeze(-1).to_kind(Kind::Float);
+        let embedded = Tensor::embedding(&self.tokens, tokens, -1, false, false) * &counted;
+        // Words with their neighbours, "red circle", "on blue", which attention would take long to bring together.
+        let phrases = embedded.transpose(1, 2).apply(&self.phrases).transpose(1, 2).gelu("none");
+        let embedded = embedded + phrases * &counted;
+        // The summary begins as the phrases without their order: a direct way, long before attention has learnt any.
+        let number = counted.sum_dim_intlist(1i64, true, Kind::Float).clamp_min(1.0);
+        let bag = embedded.sum_dim_intlist(1i64, true, Kind::Float) / number.sqrt();
         let x = Tensor::cat(&[bag, embedded], 1) + &self.positions;
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x, &present));
         EncodedText { features: x.apply(&self.norm), present }

@@ -57,8 +57,16 @@ impl RunData {
         }
     }
 
+    /// Images whose captions a model can be expected to know: test images, unless those show other things than training.
+    pub fn familiar(&self) -> Result<&ImageSet> {
+        if self.dataset.tests_other_things() { Ok(&self.train) } else { self.test() }
+    }
+
     /// Images of what no training image shows, with their captions, where there are some.
     pub fn held_out(&self) -> Result<Option<ImageSet>> {
+        if self.dataset.tests_other_things() {
+            return Ok(Some(tokenized(self.dataset.load(Split::Test)?, self.tokenizer.as_ref())));
+        }
         match self.dataset.load(Split::HeldOut) {
             Ok(set) => Ok(Some(tokenized(set, self.tokenizer.as_ref()))),
             Err(DataError::NoSuchSplit { .. }) => Ok(None),

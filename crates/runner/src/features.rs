@@ -7,8 +7,8 @@ use crate::{
 use anyhow::Result;
 use paragone_core::ImageShape;
 use paragone_metrics::{
-    ClassifierFeatures, FeatureExtractor, InceptionFeatures, MetricError, Preparation,
-    RandomConvFeatures, TorchScriptFeatures,
+    ClassifierFeatures, DualEncoder, FeatureExtractor, InceptionFeatures, MetricError, Preparation,
+    RandomConvFeatures, Role, TorchScriptFeatures,
 };
 use std::fmt;
 use tch::Device;
@@ -21,7 +21,34 @@ pub struct Networks {
     /// What further features they are of, none twice.
     pub others: Vec<Box<dyn FeatureExtractor>>,
     /// Tells whether samples show what was asked; none for data without a network that could.
-    pub judge: Option<ClassifierFeatures>,
+    pub judge: Option<Judge>,
+}
+
+/// A frozen network that tells whether samples show what was asked.
+#[derive(Debug)]
+pub enum Judge {
+    /// Reads classes and other attributes.
+    Attributes(ClassifierFeatures),
+    /// Ranks captions.
+    Captions(DualEncoder),
+}
+
+impl Judge {
+    /// SHA-256 of its weights.
+    pub fn hash(&self) -> &str {
+        match self {
+            Self::Attributes(classifier) => classifier.hash(),
+            Self::Captions(dual) => dual.hash(),
+        }
+    }
+
+    /// The reader of attributes, if it is one.
+    pub fn attributes(&self) -> Option<&ClassifierFeatures> {
+        match self {
+            Self::Attributes(classifier) => Some(classifier),
+            Self::Captions(_) => None,
+        }
+    }
 }
 
 impl Networks {
@@ -93,14 +120,26 @@ pub fn extractor(
     let random = || Box::new(RandomConvFeatures::new(shape.channels, device));
     let classifier = || -> Result<Box<dyn FeatureExtractor>, String> {
         let dataset = dataset.ok_or("must be random-conv for images that are of no dataset")?;
-        let found = ClassifierFeatures::for_dataset(dataset, device).map_err(|e| e.to_string())?;
-        let (ours, theirs) = (shape.dims(), found.card().shape.dims());
+        let dual = DualEncoder::for_dataset(dataset, Role::Features, device);
+        let (found, made_for): (Box<dyn FeatureExtractor>, _) = match dual {
+            Ok(dual) => {
+                let shape = dual.card().shape;
+                (Box::new(dual), shape)
+            }
+            Err(_) => {
+                let classifier = ClassifierFeatures::for_dataset(dataset, device);
+                let classifier = classifier.map_err(|e| e.to_string())?;
+                let shape = classifier.card().shape;
+                (Box::new(classifier), shape)
+            }
+        };
+        let (ours, theirs) = (shape.dims(), made_for.dims());
         if ours != theirs {
             return Err(format!(
                 "must be random-conv for images of {ours:?}: the classifier sees {theirs:?}"
             ));
         }
-        Ok(Box::new(found))
+        Ok(found)
     };
     Ok(match features {
         Features::RandomConv => random(),
@@ -118,9 +157,17 @@ pub fn extractor(
     })
 }
 
-fn judge(data: &RunData, device: Device) -> Option<ClassifierFeatures> {
-    let judge = ClassifierFeatures::judge_for_dataset(data.dataset.name(), device).ok()?;
-    let captions_are_judged = data.spec.text.is_some() && data.train.asked.is_some();
-    let can_tell = data.spec.num_classes > 0 || captions_are_judged;
-    (judge.card().shape == data.spec.shape && can_tell).then_some(judge)
+fn judge(data: &RunData, device: Device) -> Option<Judge> {
+    let name = data.dataset.name();
+    let (judge, made_for) = if data.spec.text.is_some() && data.train.asked.is_none() {
+        let dual = DualEncoder::for_dataset(name, Role::Judge, device).ok()?;
+        let made_for = dual.card().shape;
+        (Judge::Captions(dual), made_for)
+    } else {
+        let classifier = ClassifierFeatures::judge_for_dataset(name, device).ok()?;
+        let made_for = classifier.card().shape;
+        (Judge::Attributes(classifier), made_for)
+    };
+    let asks = data.spec.num_classes > 0 || data.spec.text.is_some();
+    (made_for == data.spec.shape && asks).then_some(judge)
 }

@@ -1,10 +1,10 @@
 //! What images are asked to be, and whether they are.
 
-use crate::data::RunData;
+use crate::{data::RunData, features::Judge};
 use anyhow::Result;
 use paragone_core::{Attribute, Conditions, DataSpec, mix};
 use paragone_data::ImageSet;
-use paragone_metrics::{ClassifierFeatures, MetricError, Reading, draw_rows};
+use paragone_metrics::{CaptionedImages, DualEncoder, MetricError, Reading, draw_rows};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
@@ -28,17 +28,19 @@ enum Asked {
     Classes(Tensor),
     /// i64 `[n, alternatives, attributes]`, as in [`ImageSet::asked`].
     Attributes(Tensor),
+    /// One an image: data whose captions say nothing that could be read off.
+    Captions(Vec<String>),
 }
 
 impl Prompts {
     /// `n` prompts as the data has them, any first part of them nearly so: classes with their frequencies in training, captions
-    /// from the test images in a random order, again from the first when they are used up.
+    /// of [`RunData::familiar`] images in a random order, again from the first when they are used up.
     pub fn representative(data: &RunData, n: u64) -> Result<Self> {
         if data.spec.text.is_some() {
-            let test = data.test()?;
-            let order = draw_rows(test.len(), test.len(), mix(&[11]));
-            let turn = Tensor::arange(n as i64, (Kind::Int64, Device::Cpu)).remainder(test.len());
-            return Ok(Self::of_rows(test, &order.index_select(0, &turn), &data.spec));
+            let set = data.familiar()?;
+            let order = draw_rows(set.len(), set.len(), mix(&[11]));
+            let turn = Tensor::arange(n as i64, (Kind::Int64, Device::Cpu)).remainder(set.len());
+            return Ok(Self::of_rows(set, &order.index_select(0, &turn), &data.spec));
         }
         let classes = representative_classes(data.train.classes.as_ref(), &data.spec, n as usize);
         Ok(Self::of_classes(&classes, &data.spec))
@@ -51,12 +53,12 @@ impl Prompts {
         Ok(Some((Self::of_rows(&set, &rows, &data.spec), set)))
     }
 
-    /// `n` prompts for a grid of `columns`, each column another one: the classes in turn, or the first captions of test images.
+    /// `n` prompts for a grid of `columns`, each column another one: the classes in turn, or the first captions of [`RunData::familiar`].
     pub fn in_turn(data: &RunData, n: usize, columns: usize) -> Result<Self> {
         if data.spec.text.is_some() {
-            let test = data.test()?;
-            let rows: Vec<i64> = (0..n).map(|i| (i % columns) as i64 % test.len()).collect();
-            return Ok(Self::of_rows(test, &Tensor::from_slice(&rows), &data.spec));
+            let set = data.familiar()?;
+            let rows: Vec<i64> = (0..n).map(|i| (i % columns) as i64 % set.len()).collect();
+            return Ok(Self::of_rows(set, &Tensor::from_slice(&rows), &data.spec));
         }
         Ok(Self::of_classes(&cycle_classes(&data.spec, n, columns), &data.spec))
     }
@@ -66,6 +68,11 @@ impl Prompts {
         let conditions = set.conditions(rows, data);
         let asked = match &set.asked {
             Some(asked) if data.text.is_some() => Asked::Attributes(asked.index_select(0, rows)),
+            None if data.text.is_some() => {
+                let captions = set.captions.as_deref().unwrap_or_default();
+                let rows = Vec::<i64>::try_from(rows).expect("rows are i64 [n]");
+                Asked::Captions(rows.iter().map(|&row| captions[row as usize].clone()).collect())
+            }
             _ => Asked::of_classes(&conditions, data),
         };
         Self { conditions, asked }
@@ -100,35 +107,53 @@ impl Prompts {
                 Asked::Nothing => Asked::Nothing,
                 Asked::Classes(classes) => Asked::Classes(narrow(classes)),
                 Asked::Attributes(asked) => Asked::Attributes(narrow(asked)),
+                Asked::Captions(captions) => {
+                    Asked::Captions(captions[start as usize..(start + len) as usize].to_vec())
+                }
             },
         }
     }
 
-    /// Share of images, u8 `[n, c, h, w]`, that show all that was asked of them; `None` if nothing that can be judged was.
-    pub fn accuracy(
-        &self,
-        judge: &ClassifierFeatures,
-        levels: &Tensor,
-    ) -> Option<Result<f64, MetricError>> {
-        match &self.asked {
-            Asked::Nothing => None,
-            Asked::Classes(classes) => Some(judge.class_accuracy(levels, classes)),
-            Asked::Attributes(asked) => {
+    /// Share of images, u8 `[n, c, h, w]`, that show all that was asked of them, or whose caption ranks first among
+    /// [`CANDIDATES`]; `None` if nothing that can be judged was asked.
+    pub fn accuracy(&self, judge: &Judge, levels: &Tensor) -> Option<Result<f64, MetricError>> {
+        match (&self.asked, judge) {
+            (Asked::Classes(classes), Judge::Attributes(judge)) => {
+                Some(judge.class_accuracy(levels, classes))
+            }
+            (Asked::Attributes(asked), Judge::Attributes(judge)) => {
                 Some(judge.attribute_accuracy(levels, asked).map(|accuracy| accuracy.all))
             }
+            (Asked::Captions(captions), Judge::Captions(judge)) => {
+                let ranks = ranks(captions, judge, levels)?;
+                Some(ranks.map(|ranks| share(&ranks.le(1.0))))
+            }
+            _ => None,
         }
     }
 
     /// Shares of images, u8 `[n, c, h, w]`, that show what their captions say; `None` where no caption can be judged.
     ///
-    /// `all`: everything that the caption says; `all of NUMBER`: the same of captions of so many objects; and what is said of
-    /// every single attribute, by its name.
+    /// By a judge of attributes: `all`, everything that the caption says; `all of NUMBER`, the same of captions of so many
+    /// objects; and what is said of every single attribute, by its name. By one of captions: `first of 100` and
+    /// `among ten of 100`, the caption's rank.
     pub fn caption_accuracy(
         &self,
-        judge: &ClassifierFeatures,
+        judge: &Judge,
         levels: &Tensor,
     ) -> Option<Result<BTreeMap<String, f64>, MetricError>> {
-        let Asked::Attributes(asked) = &self.asked else { return None };
+        let (asked, judge) = match (&self.asked, judge) {
+            (Asked::Attributes(asked), Judge::Attributes(judge)) => (asked, judge),
+            (Asked::Captions(captions), Judge::Captions(judge)) => {
+                let ranks = ranks(captions, judge, levels)?;
+                return Some(ranks.map(|ranks| {
+                    [("first of 100", 1.0), ("among ten of 100", 10.0)]
+                        .map(|(name, rank)| (name.to_owned(), share(&ranks.le(rank))))
+                        .into()
+                }));
+            }
+            _ => return None,
+        };
         Some(judge.read(levels).and_then(|reading| {
             let attributes: Vec<&Attribute> =
                 judge.card().attributes.iter().map(|learnt| &learnt.attribute).collect();
@@ -157,6 +182,22 @@ impl Prompts {
     pub fn classes(&self) -> &Tensor {
         &self.conditions.class
     }
+}
+
+/// Ranks of the captions by the images, f64 `[n]`; `None` if there are too few captions to rank among.
+fn ranks(
+    captions: &[String],
+    judge: &DualEncoder,
+    images: &Tensor,
+) -> Option<Result<Tensor, MetricError>> {
+    match judge.ranks(CaptionedImages { images, captions }) {
+        Err(MetricError::TooFew { .. }) => None,
+        ranks => Some(ranks),
+    }
+}
+
+fn share(right: &Tensor) -> f64 {
+    right.to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
 }
 
 impl Asked {
@@ -192,7 +233,7 @@ fn representative_classes(classes: Option<&Tensor>, data: &DataSpec, n: usize) -
 /// Images of a test set to stand above a grid of `columns` under the prompts of [`Prompts::in_turn`]: of each column's class as
 /// many as there are rows, or the one that a column's caption describes.
 pub fn real_images(data: &RunData, n: usize, columns: usize) -> Result<Tensor> {
-    let test = data.test()?;
+    let test = data.familiar()?;
     let classes = test.classes.as_ref().filter(|_| data.spec.num_classes > 0);
     let Some(classes) = classes else {
         let n = if data.spec.text.is_some() { columns } else { n };
@@ -219,7 +260,7 @@ pub fn real_images(data: &RunData, n: usize, columns: usize) -> Result<Tensor> {
 /// What stands above the columns of a grid: names of classes, or captions.
 pub fn column_labels(data: &RunData, columns: usize) -> Result<Vec<String>> {
     if data.spec.text.is_some() {
-        let captions = data.test()?.captions.as_deref().unwrap_or_default();
+        let captions = data.familiar()?.captions.as_deref().unwrap_or_default();
         return Ok(captions.iter().take(columns).cloned().collect());
     }
     Ok(data.class_names().iter().take(columns).cloned().collect())

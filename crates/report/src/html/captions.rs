@@ -9,21 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 type Part = fn(&CaptionScores) -> &BTreeMap<String, f64>;
 
-/// Captions like those of training, and captions that combine attributes as training never did; `None` where captions are
+/// Captions like those of training, and captions of what training never had; `None` where captions are
 /// not judged.
 pub fn tables(context: &Context<'_>) -> Option<String> {
     let rows = &context.results.rows;
     rows.iter().find(|row| row.captions.is_some())?;
     let mut html = paragraph(
         "Shares of images in which a network, another one than that of the features, finds what the caption says. All: everything \
-         that it says at once. What a caption leaves open counts for nothing; of two objects either may be the larger, unless \
+         that it says at once. First of 100, among ten of 100: where captions are names, the rank of the right one among those of 99 other \
+         images. What a caption leaves open counts for nothing; of two objects either may be the larger, unless \
          it says which.",
     );
     let parts: [(&str, &str, Part); 2] = [
         ("captions-seen", "Captions like those of training", |scores| &scores.seen),
-        ("captions-held-out", "Captions of combinations that training never had", |scores| {
-            &scores.held_out
-        }),
+        ("captions-held-out", "Captions of what training never had", |scores| &scores.held_out),
     ];
     for (id, caption, part) in parts {
         let scored = rows.iter().filter_map(|row| row.captions.as_ref());

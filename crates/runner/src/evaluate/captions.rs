@@ -34,8 +34,7 @@ pub struct Captions {
 impl Captions {
     /// `None` for data without captions, or without a judge of them.
     pub fn of(data: &RunData, references: &References) -> Result<Option<Self>> {
-        let judged = data.spec.text.is_some() && references.judge.is_some();
-        if !(judged && data.train.asked.is_some()) {
+        if data.spec.text.is_none() || references.judge.is_none() {
             return Ok(None);
         }
         Ok(Some(Self { held_out: Prompts::held_out(data, HELD_OUT_CAPTIONS)? }))

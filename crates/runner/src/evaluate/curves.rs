@@ -10,6 +10,7 @@ use super::{
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
+    features::Judge,
     files::{ModelDir, read_json, write_json},
     prompts::Prompts,
     train::Snapshots,
@@ -18,9 +19,7 @@ use crate::{
 use anyhow::{Context, Error, Result};
 use paragone_core::mix;
 use paragone_data::hex;
-use paragone_metrics::{
-    ClassifierFeatures, FeatureExtractor, Moments, draw_rows, frechet_distance, precision_recall,
-};
+use paragone_metrics::{FeatureExtractor, Moments, draw_rows, frechet_distance, precision_recall};
 use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -31,7 +30,7 @@ use tch::{Device, Tensor};
 #[derive(Debug)]
 pub struct CurveReference<'a> {
     extractor: &'a dyn FeatureExtractor,
-    judge: Option<&'a ClassifierFeatures>,
+    judge: Option<&'a Judge>,
     /// Moments of the real features.
     moments: Moments,
     /// As many real features as there are samples behind a point.
@@ -72,7 +71,7 @@ impl<'a> CurveReference<'a> {
         let floor = frechet_distance(&moments, &Moments::of(&test_features)?)?;
         let judge = references.judge.as_ref();
         let hashes = [space.extractor.hash(), &split.hash, &test.hash];
-        let basis = hashes.into_iter().chain(judge.map(FeatureExtractor::hash));
+        let basis = hashes.into_iter().chain(judge.map(Judge::hash));
         let basis = basis.map(str::to_owned).chain([k.to_string()]).collect();
         let extractor = &*space.extractor;
         Ok(Some(Self { extractor, judge, moments, neighbours, k, floor, samples, basis }))

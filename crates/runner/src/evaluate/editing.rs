@@ -58,7 +58,7 @@ impl<'a> Editing<'a> {
     /// Pairs of scenes; `None` if none are asked for, or if the data knows no true targets or no judge of them, or models cannot be
     /// told what to change.
     pub fn new(config: &EditingConfig, data: &RunData, references: &'a References) -> Option<Self> {
-        let judge = references.judge.as_ref()?;
+        let judge = references.judge.as_ref()?.attributes()?;
         let pairs = match config.pairs {
             0 => Vec::new(),
             n => Pairs::all(&config.kinds, data, n),

@@ -36,7 +36,6 @@ use editing::Editing;
 use extras::Repeats;
 use inpainting::Inpainting;
 use model::Scene;
-use paragone_metrics::FeatureExtractor;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use tch::Device;

@@ -4,13 +4,11 @@ use super::feature_cache;
 use crate::{
     config::{EvalConfig, Experiment, Reference as Part},
     data::RunData,
-    features::Networks,
+    features::{Judge, Networks},
 };
 use anyhow::{Context, Result};
 use paragone_data::Split;
-use paragone_metrics::{
-    ClassifierFeatures, FeatureExtractor, Protocol, Reference, ScoreOptions, Scores,
-};
+use paragone_metrics::{FeatureExtractor, Protocol, Reference, ScoreOptions, Scores};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tch::Tensor;
@@ -44,7 +42,7 @@ pub struct References {
     /// Other features.
     pub others: Vec<Space>,
     /// Tells whether samples show what was asked; none for data without a network that could.
-    pub judge: Option<ClassifierFeatures>,
+    pub judge: Option<Judge>,
     /// Images in a set.
     pub samples: i64,
     /// Seeds of the sets.
