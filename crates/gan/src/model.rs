@@ -83,7 +83,7 @@ impl Model {
             let other = condition.roll([1], [0]);
             let mismatched = discriminator::logits(&features.narrow(0, 0, n), &other);
             let losses = config.loss.discriminator(&real, &mismatched);
-            game = game + losses.mean(Kind::Float) * config.mismatched;
+            game += losses.mean(Kind::Float) * config.mismatched;
         }
         let mut scalars = vec![
             ("loss", game.detach()),

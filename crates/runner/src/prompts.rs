@@ -292,6 +292,7 @@ mod tests {
     use super::*;
     use paragone_core::ImageShape;
     use paragone_data::Tokenizer;
+    use paragone_metrics::{ClassifierFeatures, Role};
 
     fn data() -> DataSpec {
         let shape = ImageShape { channels: 1, height: 4, width: 4 };
@@ -324,6 +325,29 @@ mod tests {
         let prompts = Prompts::of_classes(&[1, 2], &data());
         assert!(matches!(prompts.asked, Asked::Classes(_)) && prompts.differ());
         assert!(!prompts.narrow(1, 1).differ());
+    }
+
+    #[test]
+    fn captions_without_attributes_are_asked_as_they_are() {
+        let captions: Vec<String> = ["red apple", "horse", "cat face"].map(String::from).to_vec();
+        let tokenizer = Tokenizer::train(&captions);
+        let data = DataSpec { text: Some(tokenizer.spec()), ..data() };
+        let set = ImageSet::new(&[0; 3 * 16], data.shape, None, Some(captions));
+        let set = set.tokenized(&tokenizer);
+        let prompts = Prompts::of_rows(&set, &Tensor::from_slice(&[2i64, 0, 1, 2]), &data);
+        let captions = |prompts: &Prompts| match &prompts.asked {
+            Asked::Captions(captions) => captions.join(" | "),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(captions(&prompts), "cat face | red apple | horse | cat face");
+        assert_eq!(captions(&prompts.narrow(1, 2)), "red apple | horse");
+        // Three captions are too few to rank a right one among a hundred, and no reader of attributes knows them.
+        let dual = DualEncoder::for_dataset("emoji", Role::Judge, Device::Cpu).unwrap();
+        let images = Tensor::zeros([4, 3, 32, 32], (Kind::Uint8, Device::Cpu));
+        assert!(prompts.accuracy(&Judge::Captions(dual), &images).is_none());
+        let reader = ClassifierFeatures::judge_for_dataset("shapes", Device::Cpu).unwrap();
+        let images = Tensor::zeros([4, 3, 16, 16], (Kind::Uint8, Device::Cpu));
+        assert!(prompts.accuracy(&Judge::Attributes(reader), &images).is_none());
     }
 
     #[test]

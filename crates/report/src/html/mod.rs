@@ -94,6 +94,18 @@ pub enum Section {
     NearestNeighbours,
 }
 
+impl Section {
+    /// The file that its picture is written to beside the page, if all models are in it.
+    pub fn file(self) -> Option<&'static str> {
+        match self {
+            Self::Grids => Some("grid.png"),
+            Self::Inpainting => Some("inpainting.png"),
+            Self::Editing => Some("editing.png"),
+            Self::Reconstructions | Self::FilmStrips | Self::NearestNeighbours => None,
+        }
+    }
+}
+
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 

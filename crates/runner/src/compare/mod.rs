@@ -93,7 +93,7 @@ pub fn apart(runs: Vec<Compared>) -> (Vec<Vec<Compared>>, Vec<String>) {
     (groups, reasons)
 }
 
-/// Writes `results.json`, `results.csv`, `grid.png` and `report.html` into `out`, and returns the table for a terminal;
+/// Writes `results.json`, `results.csv`, the pictures that show all models and `report.html` into `out`, and returns the table for a terminal;
 /// `None` when the user asked to stop.
 ///
 /// # Errors
@@ -118,8 +118,12 @@ pub fn write(
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
     let command = command(runs, out);
-    let Some(pictures) = pictures::draw(runs, data, device, &command)? else { return Ok(None) };
-    save_png(&pictures.grid, &out.join("grid.png"))?;
+    let Some(figures) = pictures::draw(runs, data, device, &command)? else { return Ok(None) };
+    for figure in &figures {
+        if let Some(file) = figure.section.file() {
+            save_png(&figure.picture, &out.join(file))?;
+        }
+    }
     let headline = results.headline_split().and_then(|split| protocols.splits.get(&split));
     let fights: BTreeSet<String> = runs.iter().map(fought).collect();
     let notes: Vec<String> =
@@ -136,7 +140,7 @@ pub fn write(
         results: &results,
         notes: notes.iter().cloned().chain([machine(&runs[0])]).collect(),
         learning: learning::curves(runs)?,
-        figures: pictures.figures,
+        figures,
     };
     write_atomically(&out.join("report.html"), html(&page)?.as_bytes())?;
     Ok(Some(format!("{}{}", results.to_table().to_text(), notes.join("\n"))))

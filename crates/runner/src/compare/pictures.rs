@@ -10,7 +10,6 @@ use crate::{
     trained::Trained,
 };
 use anyhow::{Context, Result};
-use image::RgbImage;
 use paragone_metrics::Suspect;
 use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
 use std::collections::HashSet;
@@ -27,22 +26,13 @@ const STRIP: (usize, usize) = (4, 11);
 /// Samples shown beside their nearest training images.
 const PAIRS: usize = 10;
 
-/// What a comparison shows.
-#[derive(Debug)]
-pub struct Pictures {
-    /// All models under the same conditions and seeds.
-    pub grid: RgbImage,
-    /// The grid and all other pictures, for the page.
-    pub figures: Vec<Figure>,
-}
-
-/// Draws all pictures; `None` when the user asked to stop. `command` makes the grid again.
+/// Draws all pictures; `None` when the user asked to stop. `command` makes those of all models again.
 pub fn draw(
     runs: &[Compared],
     data: &RunData,
     device: Device,
     command: &str,
-) -> Result<Option<Pictures>> {
+) -> Result<Option<Vec<Figure>>> {
     let columns = match data.spec.num_classes {
         0 => MOST_COLUMNS,
         classes => MOST_COLUMNS.min(classes as usize),
@@ -50,7 +40,8 @@ pub fn draw(
     let cells = columns * GRID_ROWS;
     let prompts = Prompts::in_turn(data, cells, columns)?;
     let images = real_images(data, cells, columns)?;
-    let mut rows = vec![Row { label: "test images".to_owned(), images }];
+    let source = if data.dataset.tests_other_things() { "training" } else { "test" };
+    let mut rows = vec![Row { label: format!("{source} images"), images }];
     let mut figures = Vec::new();
     let mut shown = HashSet::new();
     for run in runs {
@@ -81,12 +72,12 @@ pub fn draw(
     let first = Figure {
         section: Section::Grids,
         title: "All models under the same conditions".to_owned(),
-        caption:
+        caption: format!(
             "Each column asks for the same, each image has the same seed in all rows; nothing is \
-                  chosen, no knob is turned. Test images stand above."
-                .to_owned(),
+             chosen, no knob is turned. Above stand {source} images."
+        ),
         command: command.to_owned(),
-        picture: grid.clone(),
+        picture: grid,
     };
     figures.insert(0, first);
     for task in [tasks::inpainting, tasks::editing] {
@@ -96,7 +87,7 @@ pub fn draw(
             Some(None) => return Ok(None),
         }
     }
-    Ok(Some(Pictures { grid, figures }))
+    Ok(Some(figures))
 }
 
 /// How one model makes its images, what it makes of test images, and what it may have learnt by heart; `None` when the

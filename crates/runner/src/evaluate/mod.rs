@@ -47,7 +47,7 @@ const SCORES_VERSION: u32 = 3;
 const SAMPLES_VERSION: u32 = 1;
 
 /// Why samples have no conditional accuracy.
-pub const NO_JUDGE: &str = "no classifier judges the classes of this dataset";
+pub const NO_JUDGE: &str = "no network judges what images of this dataset show";
 
 /// The same, where a judge has nothing to look for.
 const NOTHING_ASKED: &str = "samples were asked for nothing that can be judged";
