@@ -4,7 +4,7 @@ use crate::{
     model::PixelCnn,
     sampler::{self, Kept},
 };
-use paragone_core::{Batch, Edit, Inpaint, Known, OnStep, Result, SampleRequest, to_levels};
+use paragone_core::{Batch, Edit, Inpaint, OnStep, Result, SampleRequest, to_levels};
 use tch::{Kind, Tensor};
 
 /// Nats that a pixel of the source is worth in an edit, for every e-th part of full strength.
@@ -54,13 +54,9 @@ impl Edit for PixelCnn {
         let levels = to_levels(&source.images);
         let nothing = || levels.narrow(1, 0, 1).zeros_like().to_kind(Kind::Bool);
         let mask = request.conditions.known.as_ref().map(|known| known.mask.to_kind(Kind::Bool));
-        let kept = Kept {
-            certain: mask.as_ref().map_or_else(nothing, Tensor::shallow_clone),
-            bonus: -NATS * strength.ln(),
-            levels,
-        };
+        let kept =
+            Kept { certain: mask.unwrap_or_else(nothing), bonus: -NATS * strength.ln(), levels };
         let images = sampler::sample(&self.network, &self.data, request, Some(&kept), on_step)?;
-        let source = Known { pixels: source.images.shallow_clone(), mask: kept.certain };
-        Ok(source.over(&images))
+        Ok(source.kept(request.conditions, images))
     }
 }

@@ -143,6 +143,15 @@ impl Known {
 }
 
 impl Batch {
+    /// What an edit of these images under `asked` gives back: `edited`, but these images' own pixels, bit for bit, under the mask
+    /// of known pixels if there is one.
+    pub fn kept(&self, asked: &Conditions, edited: Tensor) -> Tensor {
+        match &asked.known {
+            None => edited,
+            Some(Known { mask, .. }) => self.images.where_self(&mask.to_kind(Kind::Bool), &edited),
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> i64 {
         self.images.size()[0]

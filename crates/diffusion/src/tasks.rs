@@ -86,14 +86,7 @@ impl Edit for DiffusionModel {
                 let x = x0 + draw(0) * sigmas[0];
                 self.solve(&mut guided, x, sigmas, &|i| draw(1 + i as u64) * request.temperature)
             }?;
-            let picture = self.picture(&x);
-            let known = request.conditions.known.as_ref();
-            // A mask keeps the source's own pixels.
-            Ok(known.map_or(picture.shallow_clone(), |known| {
-                let pixels = source.images.shallow_clone();
-                let mask = known.mask.shallow_clone();
-                Known { pixels, mask }.over(&picture)
-            }))
+            Ok(source.kept(request.conditions, self.picture(&x)))
         })
     }
 }

@@ -4,9 +4,7 @@ use crate::{
     latents::Target,
     model::{Model, refuse_guidance},
 };
-use paragone_core::{
-    Batch, Edit, Inpaint, Known, Latents, OnStep, Progress, Result, SampleRequest,
-};
+use paragone_core::{Batch, Edit, Inpaint, Latents, OnStep, Progress, Result, SampleRequest};
 use tch::{Tensor, no_grad};
 
 /// The draw of an edit's new latents; draws of a search come before.
@@ -86,12 +84,6 @@ impl Edit for Model {
         let edited = shown(&z, request.conditions) + missing * (1.0 - strength);
         let edited = edited.clamp(-1.0, 1.0);
         on_step.step(Progress { call: calls, calls, images: &|| edited.shallow_clone() })?;
-        Ok(match &request.conditions.known {
-            None => edited,
-            Some(Known { mask, .. }) => {
-                let pixels = source.images.shallow_clone();
-                Known { pixels, mask: mask.shallow_clone() }.over(&edited)
-            }
-        })
+        Ok(source.kept(request.conditions, edited))
     }
 }

@@ -1,9 +1,7 @@
 //! Completing and changing images by way of their latents.
 
 use crate::{gaussian::Gaussian, model::Model};
-use paragone_core::{
-    Batch, Edit, Inpaint, Known, Latents, OnStep, Progress, Result, SampleRequest,
-};
+use paragone_core::{Batch, Edit, Inpaint, Latents, OnStep, Progress, Result, SampleRequest};
 use tch::{Tensor, no_grad};
 
 /// Draws of an image's noise that tasks use, apart from those of sampling.
@@ -93,13 +91,7 @@ impl Edit for Model {
             for _ in 0..Self::calls(request) {
                 report(&edited)?;
             }
-            Ok(match &request.conditions.known {
-                None => edited,
-                Some(Known { mask, .. }) => {
-                    let pixels = source.images.shallow_clone();
-                    Known { pixels, mask: mask.shallow_clone() }.over(&edited)
-                }
-            })
+            Ok(source.kept(request.conditions, edited))
         })
     }
 }
@@ -111,7 +103,7 @@ mod tests {
         Vae,
         fixtures::{build, data, seeded, train, twins},
     };
-    use paragone_core::{Conditions, Family, Noise};
+    use paragone_core::{Conditions, Family, Known, Noise};
     use std::ops::ControlFlow;
     use tch::{Device, Kind};
 
