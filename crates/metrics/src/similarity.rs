@@ -16,10 +16,25 @@ const STABILIZERS: (f64, f64) = (6.5025, 58.5225);
 ///
 /// `a` and `b`: u8 `[n, c, h, w]`; `region`: `[n, 1, h, w]`, the pixels that count being 1; `None`: all of them.
 pub fn psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
-    let error = (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).square();
+    decibels(&squared_error(a, b, region))
+}
+
+/// The same of all pairs together: of the mean of their squared errors.
+///
+/// A mean of decibels says how many pairs are identical, and little of how wrong the others are: a pixel that is off by one level
+/// costs an identical pair half of its [`MAX_PSNR`].
+pub fn pooled_psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> f64 {
+    decibels(&squared_error(a, b, region).mean(Kind::Double)).double_value(&[])
+}
+
+/// Mean squared differences of each pair in levels, f64 `[n]`.
+fn squared_error(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
+    mean_in(&(a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).square(), region)
+}
+
+fn decibels(mse: &Tensor) -> Tensor {
     let floor = 255f64.powi(2) / 10f64.powf(MAX_PSNR / 10.0);
-    let mse = mean_in(&error, region).clamp_min(floor);
-    (mse.reciprocal() * 255f64.powi(2)).log10() * 10.0
+    (mse.clamp_min(floor).reciprocal() * 255f64.powi(2)).log10() * 10.0
 }
 
 /// Structural similarity of each pair of images (Wang et al. 2004), 1 for identical ones: f64 `[n]`.
@@ -108,6 +123,18 @@ mod tests {
         };
         close(psnr(&a, &b, None), [32.10455249770029, 32.17400466177723]);
         close(ssim(&a, &b, None), [0.9968028050266904, 0.9968825200258419]);
+    }
+
+    #[test]
+    fn an_identical_pair_halves_the_error_and_no_more() {
+        let (a, b) = pair();
+        let (first, second) = (a.narrow(0, 0, 1), b.narrow(0, 0, 1));
+        let alone = pooled_psnr(&first, &second, None);
+        assert!((alone - values(&psnr(&first, &second, None))[0]).abs() < 1e-12);
+        let beside = |t: &Tensor| Tensor::cat(&[t, &first], 0);
+        let both = pooled_psnr(&first.repeat([2, 1, 1, 1]), &beside(&second), None);
+        assert!((both - alone - 10.0 * 2f64.log10()).abs() < 1e-9, "{both} and {alone}");
+        assert_eq!(pooled_psnr(&a, &a, None), MAX_PSNR);
     }
 
     #[test]

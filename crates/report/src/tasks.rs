@@ -39,7 +39,7 @@ pub struct InpaintingScores {
 pub struct HoleScores {
     /// Whether training showed such masks.
     pub shown_in_training: bool,
-    /// Peak signal-to-noise ratio in the hole against the original, in decibels.
+    /// Peak signal-to-noise ratio of all holes together against the originals, in decibels.
     pub psnr: f64,
     /// Structural similarity in the hole with the original.
     pub ssim: f64,

@@ -51,8 +51,8 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
     let scored = || context.results.rows.iter().filter_map(|row| row.inpainting.as_ref());
     scored().next()?;
     let mut html = paragraph(
-        "Test images with a part hidden, completed. PSNR and SSIM compare the hole with what was there, which one of many good \
-         completions need not resemble; diversity is how much completions by different seeds differ there. Models whose training \
+        "Test images with a part hidden, completed. PSNR (of all holes together) and SSIM compare the hole with what was there, \
+         which one of many good completions need not resemble; diversity is how much completions by different seeds differ there. Models whose training \
          showed known pixels and models that only learnt to generate are in tables of their own.",
     );
     let tracks: BTreeSet<&str> = scored().map(|scores| scores.track.as_str()).collect();

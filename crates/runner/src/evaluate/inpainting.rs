@@ -12,7 +12,7 @@ use crate::{
 use anyhow::Result;
 use paragone_core::{Conditions, Known, from_levels, mix};
 use paragone_data::MaskKind;
-use paragone_metrics::{Moments, frechet_distance, mean_image, psnr, ssim};
+use paragone_metrics::{Moments, frechet_distance, mean_image, pooled_psnr, ssim};
 use paragone_report::{HoleScores, InpaintingScores};
 use tch::{Device, Kind, Tensor};
 
@@ -154,9 +154,11 @@ impl<'a> Inpainting<'a> {
     /// Scores of completions, a set u8 `[n, c, h, w]` a seed.
     fn score(&self, holes: &Holes, sets: &[Tensor]) -> Result<Option<HoleScores>> {
         let hole = holes.known.mask.eq(0.0);
+        let over_sets = |score: &dyn Fn(&Tensor) -> f64| {
+            sets.iter().map(score).sum::<f64>() / sets.len() as f64
+        };
         let mean = |values: &dyn Fn(&Tensor) -> Tensor| {
-            let of_set = |set| values(set).mean(Kind::Double).double_value(&[]);
-            sets.iter().map(of_set).sum::<f64>() / sets.len() as f64
+            over_sets(&|set| values(set).mean(Kind::Double).double_value(&[]))
         };
         let accuracy = match &self.references.judge {
             None => None,
@@ -183,7 +185,7 @@ impl<'a> Inpainting<'a> {
         };
         Ok(Some(HoleScores {
             shown_in_training: self.shown.contains(&holes.kind),
-            psnr: mean(&|set| psnr(&holes.originals, set, Some(&hole))),
+            psnr: over_sets(&|set| pooled_psnr(&holes.originals, set, Some(&hole))),
             ssim: mean(&|set| ssim(&holes.originals, set, Some(&hole))),
             frechet_distance,
             accuracy,
