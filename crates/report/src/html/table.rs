@@ -3,7 +3,7 @@
 use super::markup::escaped;
 use crate::{
     plot::swatch,
-    table::{Better, Cell, Notes, Table},
+    table::{Better, Cell, Notes, Table, TableRow},
 };
 use std::fmt::Write;
 
@@ -22,8 +22,13 @@ pub struct Look<'a> {
     pub models: usize,
 }
 
-/// The table in a frame that scrolls sideways, the reasons for what is missing below it.
+/// The table in a frame that scrolls sideways, the reasons for what is missing below it. Rows that do not compete and have nothing
+/// to say in it are left out.
 pub fn render(table: &Table, look: &Look<'_>) -> String {
+    let silent =
+        |row: &TableRow| row.cells[1..].iter().all(|cell| matches!(cell, Cell::Missing { .. }));
+    let rows = table.rows.iter().filter(|row| row.ranked || !silent(row)).cloned().collect();
+    let table = &Table { columns: table.columns.clone(), rows };
     let mut notes = Notes::default();
     let best: Vec<Vec<bool>> = (0..table.columns.len()).map(|column| table.best(column)).collect();
     let decimals: Vec<usize> =
