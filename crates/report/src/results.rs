@@ -80,6 +80,8 @@ pub struct Training {
     pub flops: f64,
     /// Images seen over seconds spent.
     pub images_per_second: f64,
+    /// Number format of its arithmetic.
+    pub precision: String,
     /// Most memory held, where the system tells.
     pub peak_memory_bytes: Option<u64>,
 }

@@ -92,6 +92,8 @@ impl Results {
         table.text("train_flops", |row| row.train.flops.to_string(), |_| String::new());
         let rate = |row: &ModelRow| row.train.images_per_second.to_string();
         table.text("train_images_per_second", rate, |_| String::new());
+        let precision = |row: &ModelRow| row.train.precision.clone();
+        table.text("train_precision", precision, |_| String::new());
         let memory = |row: &ModelRow| row.train.peak_memory_bytes.map(|bytes| bytes.to_string());
         table.text("peak_memory_bytes", |row| memory(row).unwrap_or_default(), |_| String::new());
         let calls = |row: &ModelRow| row.sampling.network_calls.to_string();

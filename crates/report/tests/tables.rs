@@ -164,6 +164,7 @@ fn results() -> Results {
             seconds: 600.5,
             flops: 1.5e14,
             images_per_second: 256.0,
+            precision: "f32".to_owned(),
             peak_memory_bytes: None,
         },
         sampling: Sampling { network_calls: 20, seconds_per_image: 0.0125 },

@@ -12,7 +12,7 @@ mod flops;
 mod memory;
 
 pub use adamw::AdamW;
-pub use autocast::Autocast;
+pub use autocast::{Autocast, computes_in_bf16};
 pub use cuda::{open_cuda, synchronize};
 pub use error::Error;
 pub use flops::FlopCounter;

@@ -15,6 +15,8 @@ pub fn table(context: &Context<'_>) -> String {
     table.count("FLOPs", |row| row.train.flops);
     table.model_number("seconds", Better::None, |row| row.train.seconds);
     table.model_number("images/s", Better::Higher, |row| row.train.images_per_second);
+    let arithmetic = |row: &ModelRow| Cell::Text(row.train.precision.clone());
+    table.column("arithmetic", Better::None, arithmetic, |_| Cell::Text(String::new()));
     let memory = |row: &ModelRow| match row.train.peak_memory_bytes {
         Some(bytes) => Cell::number((bytes as f64 / 1e6).round()),
         None => Cell::missing("the system does not tell"),
@@ -22,7 +24,7 @@ pub fn table(context: &Context<'_>) -> String {
     table.column("peak MB", Better::Lower, memory, |_| Cell::Text(String::new()));
     table.count("calls", |row| row.sampling.network_calls as f64);
     table.model_number("ms/image", Better::Lower, |row| 1e3 * row.sampling.seconds_per_image);
-    let groups = [("model", 1), ("training", 5), ("sampling", 2)];
+    let groups = [("model", 1), ("training", 6), ("sampling", 2)];
     let shown = context.render(&table.table, "cost", "Cost", &groups);
     shown + &details("What the columns mean", &glossary(&table.table)) + &levels::table(context)
 }

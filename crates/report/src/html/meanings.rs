@@ -4,7 +4,7 @@ use super::markup::definitions;
 use crate::table::Table;
 
 /// What the columns mean, and which way is good.
-pub const MEANINGS: [(&str, &str); 32] = [
+pub const MEANINGS: [(&str, &str); 33] = [
     (
         "FD",
         "Fréchet distance between Gaussians fitted to features of the images and of real ones. Lower is better; as many real test images do not reach 0.",
@@ -46,6 +46,10 @@ pub const MEANINGS: [(&str, &str); 32] = [
     ("FLOPs", "Floating-point operations of training, counted."),
     ("seconds", "Seconds spent in training steps."),
     ("images/s", "Training images a second. Higher is better."),
+    (
+        "arithmetic",
+        "Number format that training computed in: f32, or bf16 where the device has it.",
+    ),
     ("peak MB", "Most memory held in training, in 10⁶ bytes. Lower is better."),
     ("calls", "Network calls of one image."),
     ("ms/image", "Milliseconds of one image, drawn in batches. Lower is better."),

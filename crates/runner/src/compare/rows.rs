@@ -230,6 +230,7 @@ fn training(experiment: &Experiment, summary: &Summary) -> Training {
         seconds: summary.seconds,
         flops: summary.flops,
         images_per_second: summary.images_per_second,
+        precision: summary.precision.name().to_owned(),
         peak_memory_bytes: summary.peak_memory_bytes,
     }
 }

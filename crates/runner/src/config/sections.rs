@@ -8,6 +8,7 @@ use super::{
 use paragone_data::{EditKind, MaskKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 /// How every model is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,13 +43,36 @@ pub struct TrainConfig {
 }
 
 /// Number format of training arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// bf16 where the device computes in it, f32 where it would have to be emulated, which takes many times as long.
+    #[default]
+    Auto,
     /// 32-bit floating point throughout.
     F32,
     /// bfloat16 under autocast, with f32 weights and losses.
     Bf16,
+}
+
+impl Precision {
+    /// What experiments call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// What it comes to on a device: never [`Precision::Auto`].
+    pub fn on(self, device: Device) -> Self {
+        match self {
+            Self::Auto if torch_ext::computes_in_bf16(device) => Self::Bf16,
+            Self::Auto => Self::F32,
+            given => given,
+        }
+    }
 }
 
 /// Exponential moving average of the weights.
@@ -165,7 +189,7 @@ impl Default for TrainConfig {
         Self {
             batch_size: 128,
             budget: Budget::Seconds(600.0),
-            precision: Precision::F32,
+            precision: Precision::Auto,
             ema: EmaConfig::default(),
             accumulate: 1,
             checkpoint_every: Interval::Seconds(60.0),

@@ -1,7 +1,7 @@
 //! How long to train: a budget of images, seconds or FLOPs becomes a number of steps before step 0, and stays it.
 
 use super::Trainer;
-use crate::config::Budget;
+use crate::config::{Budget, Precision};
 use anyhow::Result;
 use paragone_core::{Batch, StepContext};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct Plan {
     pub seconds_per_image: Option<f64>,
     /// Trained values.
     pub parameters: i64,
+    /// Arithmetic, for this device: another device would round otherwise. Auto in plans from before it was written down.
+    #[serde(default)]
+    pub precision: Precision,
     /// CPU threads: sums differ between thread counts, so a resumed run needs the same.
     pub threads: i32,
     /// `cpu` or `cuda`.

@@ -40,6 +40,9 @@ pub struct Summary {
     pub flops: f64,
     /// Images seen over seconds spent.
     pub images_per_second: f64,
+    /// The plan's.
+    #[serde(default)]
+    pub precision: Precision,
     /// Most memory that the training process held; that of its last sitting when it was resumed.
     pub peak_memory_bytes: Option<u64>,
 }
@@ -111,7 +114,11 @@ impl<'a> Session<'a> {
         let plan = self.plan()?;
         // A model that diverged is tried again from its last good checkpoint.
         let _ = std::fs::remove_file(self.dir.failure());
-        let mut trainer = self.trainer(plan.images())?;
+        let precision = match plan.precision {
+            Precision::Auto => self.precision(),
+            planned => planned,
+        };
+        let mut trainer = self.trainer(precision, plan.images())?;
         let checkpoints = Checkpoints::new(self.dir.checkpoints());
         let state = checkpoints.resume(&trainer)?.unwrap_or_default();
         self.train(&plan, &mut trainer, &checkpoints, state)
@@ -120,7 +127,16 @@ impl<'a> Session<'a> {
     /// Counts parameters and FLOPs, and turns the budget into a plan, without writing anything.
     pub fn make_plan(&self) -> Result<Plan> {
         let TrainConfig { budget, batch_size, .. } = self.train;
-        let trainer = self.trainer(1)?;
+        let precision = self.precision();
+        if precision == Precision::Bf16 && !torch_ext::computes_in_bf16(self.device) {
+            crate::log::note(&format!(
+                "{}: this {} has no arithmetic in bf16 and emulates it, which takes many times as long as f32; \
+                 `precision: auto` takes what is fast",
+                self.name,
+                device_kind(self.device)
+            ));
+        }
+        let trainer = self.trainer(precision, 1)?;
         let parameters = trainer.num_parameters();
         let mut loader = self.data.loader(batch_size, 0);
         let measured: Measured = plan::measure(trainer, &budget, self.device, || loader.next())?;
@@ -131,6 +147,7 @@ impl<'a> Session<'a> {
             seconds_per_image: (measured.seconds_per_image > 0.0)
                 .then_some(measured.seconds_per_image),
             parameters,
+            precision,
             threads: tch::get_num_threads(),
             device: device_kind(self.device).to_owned(),
             libtorch: LIBTORCH.to_owned(),
@@ -143,14 +160,14 @@ impl<'a> Session<'a> {
         if self.config.train.phases.is_empty() {
             return Ok(());
         }
-        let trainer = self.trainer(1)?;
+        let trainer = self.trainer(self.precision(), 1)?;
         let phases: Vec<_> = trainer.phases().cloned().collect();
         Ok(self.experiment.check_phases(self.config, &phases)?)
     }
 
     /// Numbers about the model, before any training.
     pub fn facts(&self) -> Result<Vec<paragone_core::Fact>> {
-        Ok(self.trainer(1)?.ema().facts())
+        Ok(self.trainer(self.precision(), 1)?.ema().facts())
     }
 
     /// The saved plan, or a new one.
@@ -178,12 +195,17 @@ impl<'a> Session<'a> {
         Ok(plan)
     }
 
-    fn trainer(&self, planned_images: u64) -> Result<Trainer> {
+    /// Arithmetic of a training that begins here.
+    fn precision(&self) -> Precision {
+        self.train.precision.on(self.device)
+    }
+
+    fn trainer(&self, precision: Precision, planned_images: u64) -> Result<Trainer> {
         let train = &self.train;
         let options = TrainerOptions {
             seed: self.experiment.seed,
             device: self.device,
-            bf16: train.precision == Precision::Bf16,
+            bf16: precision == Precision::Bf16,
             accumulate: train.accumulate as i64,
             ema_half_life: train.ema.half_life * planned_images as f64,
             ema_rampup: train.ema.rampup,
@@ -270,6 +292,7 @@ impl<'a> Session<'a> {
             seconds: state.seconds,
             flops: plan.flops_per_image * state.images as f64,
             images_per_second: state.images as f64 / state.seconds.max(1e-9),
+            precision: plan.precision,
             peak_memory_bytes: torch_ext::peak_memory_bytes(),
         };
         write_json(&self.dir.summary(), &summary)?;

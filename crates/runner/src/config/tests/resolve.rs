@@ -5,6 +5,7 @@ use crate::config::{
     Budget, Change, Difference, Features, Interval, Precision, TorchScript, schema::schema_with,
 };
 use paragone_core::{OptimizerConfig, Phase};
+use tch::Device;
 
 const TEXT: &str = "
 name: both
@@ -88,6 +89,16 @@ fn a_phase_overrides_its_model_and_a_model_its_family() {
     let small = &experiment.model("small").unwrap().train;
     assert_eq!(small.optimizer(&phase("any")), optimizer);
     assert_eq!(small.over(&experiment.train).precision, Precision::Bf16);
+}
+
+#[test]
+fn precision_is_what_was_asked_for_or_what_the_device_is_fast_in() {
+    let cpu = Device::Cpu;
+    let fast = if torch_ext::computes_in_bf16(cpu) { Precision::Bf16 } else { Precision::F32 };
+    assert_eq!(Precision::default().on(cpu), fast);
+    assert_eq!(Precision::F32.on(Device::Cuda(0)), Precision::F32);
+    assert_eq!(Precision::Bf16.on(cpu), Precision::Bf16);
+    assert_eq!(Precision::Auto.on(Device::Cuda(0)), Precision::Bf16);
 }
 
 #[test]
