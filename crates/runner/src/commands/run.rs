@@ -124,9 +124,10 @@ fn dry_run(
         let session = Session::new(experiment, name, data, run.model(name), device)?;
         let plan: Plan = session.make_plan()?;
         say(format_args!(
-            "{name}: {} parameters, {:.2} training GFLOP an image, {} images in {} steps",
+            "{name}: {} parameters, {:.2} training GFLOP an image in {}, {} images in {} steps",
             plan.parameters,
             plan.flops_per_image / 1e9,
+            plan.precision.name(),
             plan.images(),
             plan.steps,
         ));
