@@ -21,7 +21,7 @@ pub fn psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
 
 /// The same of all pairs together: of the mean of their squared errors.
 ///
-/// A mean of decibels says how many pairs are identical, and little of how wrong the others are: a pixel that is off by one level
+/// A mean of decibels says how many pairs are identical, and little of how wrong the others are: to be one level off throughout
 /// costs an identical pair half of its [`MAX_PSNR`].
 pub fn pooled_psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> f64 {
     decibels(&squared_error(a, b, region).mean(Kind::Double)).double_value(&[])

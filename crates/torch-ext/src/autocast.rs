@@ -51,7 +51,7 @@ impl Drop for Autocast {
 
 /// Whether a device has instructions for bf16: CPUs with AVX-512's, and CUDA from Ampere on (older GPUs are not told apart).
 ///
-/// Without them libtorch emulates it: on a CPU with AVX2 only, training steps take tens of times as long as in f32.
+/// Without them libtorch emulates it: on a CPU with AVX2 only, training steps take many times as long as in f32.
 pub fn computes_in_bf16(device: Device) -> bool {
     match device {
         Device::Cuda(_) => true,
