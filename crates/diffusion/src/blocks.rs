@@ -69,12 +69,10 @@ impl SelfAttention {
     /// `x`: `[n, c, h, w]`, as is the result.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
-        let qkv = x
-            .apply(&self.norm)
-            .apply(&self.qkv)
-            .reshape([n, 3, self.num_heads, c / self.num_heads, h * w])
-            .transpose(-1, -2) // [n, 3, heads, h w, c / heads]
-            .unbind(1);
+        // One position after the other, as the fused kernels want them.
+        let qkv = x.apply(&self.norm).apply(&self.qkv).flatten(2, -1).transpose(1, 2).contiguous();
+        let qkv = qkv.reshape([n, h * w, 3, self.num_heads, c / self.num_heads]);
+        let qkv = qkv.permute([2, 0, 3, 1, 4]).unbind(0);
         let [q, k, v] = &qkv[..] else { unreachable!("three were stacked") };
         let mixed =
             Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false);

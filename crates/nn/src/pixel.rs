@@ -22,6 +22,11 @@ use tch::{
 /// Components of a [`PixelLikelihood::LogisticMixture`], as in Salimans et al. 2017.
 const NUM_MIXTURES: i64 = 10;
 
+/// Guidance may raise a level, relative to the likeliest, that has at least this share of the likeliest one's probability
+/// (Li et al. 2022, "Contrastive decoding", section 3.2). Of levels that both distributions hardly allow, the ratio is what
+/// the network happens to say where it was never corrected; raised to a power, it would fill images with stray pixels.
+const PLAUSIBLE: f64 = 0.1;
+
 /// Which distribution pixels have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -150,7 +155,8 @@ impl PixelHead {
     }
 
     /// Draws levels from the guided distribution, p(x | condition)^w p(x)^(1 - w) renormalized, w the guidance scale
-    /// (Ho & Salimans 2022, on the log-probabilities of levels); for colour this is done channel by channel.
+    /// (Ho & Salimans 2022, on the log-probabilities of levels); for colour this is done channel by channel. A level that
+    /// is unlikely under the condition gains nothing on the likeliest: see [`PLAUSIBLE`].
     ///
     /// `params` and `unprompted` are outputs with and without the condition, the rest as in [`PixelHead::sample`]. Only as
     /// many of the uniforms are used as there are channels.
@@ -170,7 +176,13 @@ impl PixelHead {
             self.chain(&uniforms, |earlier| {
                 let [with, without] = [&params, &unprompted]
                     .map(|params| self.level_logits(params, earlier, temperature));
-                &without + (with - &without) * guidance_scale
+                let guided = &without + (&with - &without) * guidance_scale;
+                let top = with.argmax(1, true);
+                let [likeliest, guided_likeliest] =
+                    [&with, &guided].map(|t| t.gather(1, &top, false));
+                let unlikely = with.less_tensor(&(&likeliest + PLAUSIBLE.ln()));
+                let most = &with - likeliest + guided_likeliest;
+                guided.minimum(&most).where_self(&unlikely, &guided)
             })
         };
         Tensor::cat(&(0..params.size()[0]).map(one).collect::<Vec<_>>(), 0)

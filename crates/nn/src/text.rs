@@ -181,8 +181,9 @@ impl CrossAttention {
     pub fn forward(&self, x: &Tensor, text: &EncodedText) -> Tensor {
         let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
         let (heads, each) = (self.num_heads, c / self.num_heads);
-        let query = x.apply(&self.norm).apply(&self.query);
-        let query = query.reshape([n, heads, each, h * w]).transpose(-1, -2);
+        let query = x.apply(&self.norm).apply(&self.query).flatten(2, -1).transpose(1, 2);
+        // One position after the other, as the fused kernels want queries.
+        let query = query.contiguous().reshape([n, h * w, heads, each]).transpose(1, 2);
         let key_value = text.features.apply(&self.key_value);
         let key_value = key_value.reshape([n, -1, 2, heads, each]).permute([2, 0, 3, 1, 4]);
         let query = query.to_kind(key_value.kind());

@@ -18,7 +18,7 @@ pub fn listen() -> Result<(), ctrlc::Error> {
         // Signals alone count: a parent that passes the first Ctrl-C on may be faster than the signal itself.
         static SIGNALLED: AtomicBool = AtomicBool::new(false);
         if SIGNALLED.swap(true, Ordering::SeqCst) {
-            std::process::exit(EXIT_INTERRUPTED);
+            torch_ext::exit_at_once(EXIT_INTERRUPTED);
         }
     })
 }

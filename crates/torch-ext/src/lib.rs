@@ -1,5 +1,5 @@
 //! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, autocast on every device, a FLOP counter,
-//! CUDA opened at run time, and two facts about memory.
+//! CUDA opened at run time, two facts about memory, and a way out.
 //!
 //! The only crate with `unsafe`. Its C++ side is in `cpp/`, one job a file; no C++ exception gets past it.
 
@@ -7,6 +7,7 @@ mod adamw;
 mod autocast;
 mod cuda;
 mod error;
+mod exit;
 mod ffi;
 mod flops;
 mod memory;
@@ -15,5 +16,6 @@ pub use adamw::AdamW;
 pub use autocast::{Autocast, computes_in_bf16};
 pub use cuda::{open_cuda, synchronize};
 pub use error::Error;
+pub use exit::exit_at_once;
 pub use flops::FlopCounter;
 pub use memory::{peak_memory_bytes, tune_allocator};

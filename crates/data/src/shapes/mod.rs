@@ -87,7 +87,8 @@ impl Shapes {
     pub fn scenes(&self, split: Split) -> Result<Vec<Scene>, DataError> {
         let seeds = self.seeds(split)?;
         let of: fn(u64) -> Scene = match (split, self.scenes) {
-            (Split::HeldOut, _) => held_out_scene,
+            (Split::HeldOut, Scenes::All) => held_out_scene,
+            (Split::HeldOut, Scenes::Simple) => draw::simple_held_out_scene,
             (_, Scenes::All) => scene,
             (_, Scenes::Simple) => simple_scene,
         };
@@ -273,6 +274,8 @@ mod tests {
         assert!(scenes.iter().all(|s| !s.is_held_out()));
         let classes: HashSet<usize> = scenes.iter().map(Scene::class).collect();
         assert_eq!(classes.len(), NUM_CLASSES);
+        let held_out = simple.scenes(Split::HeldOut).unwrap();
+        assert!(held_out.iter().all(|s| s.is_simple() && s.is_held_out()));
     }
 
     #[test]

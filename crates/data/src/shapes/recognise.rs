@@ -10,7 +10,7 @@ use super::{
     grammar::{Background, Colour, Shape},
     render::render,
     scene::{Scene, Second},
-    stencil::{PixelBox, Stencils, contrast},
+    stencil::{Pair, PixelBox, Stencils, contrast},
 };
 use crate::Scenes;
 use rayon::prelude::*;
@@ -293,31 +293,43 @@ impl Search<'_> {
         let (stencils, empty) = (self.stencils, view.empty);
         let norm = norm(view);
         let rounding = 2.0 * stencils.most_rounding;
-        for pair in &stencils.pairs {
-            let bounds = |place: usize| -> [f32; 8] {
-                let (pixels, least) = (&stencils.boxes[place], stencils.least_squares[place]);
+        let bounds: Vec<[f32; 8]> = stencils
+            .boxes
+            .iter()
+            .zip(&stencils.least_squares)
+            .map(|(pixels, &least)| {
                 std::array::from_fn(|colour| view.colours[colour].bound(pixels, least))
-            };
-            let (mains, seconds) = (bounds(pair.places.0), bounds(pair.places.1));
-            let top = |bounds: &[f32; 8]| bounds.iter().copied().fold(f32::MIN, f32::max);
-            let (main_top, second_top) = (top(&mains), top(&seconds));
-            let error = rounding + norm * pair.most_shared;
-            if !self.may_be(empty - main_top - second_top, empty, error) {
+            })
+            .collect();
+        let tops: Vec<f32> =
+            bounds.iter().map(|of| of.iter().copied().fold(f32::MIN, f32::max)).collect();
+        let mut gains = Gains { view, stencils, known: vec![[None; 8]; bounds.len()] };
+
+        // The most promising first: what they turn out to be leaves out most of the others.
+        let promise = |pair: &Pair| tops[pair.places.0] + tops[pair.places.1];
+        let error = |pair: &Pair| rounding + norm * pair.most_shared;
+        let mut pairs: Vec<(f32, &Pair)> = stencils
+            .pairs
+            .iter()
+            .map(|pair| (promise(pair), pair))
+            .filter(|&(promise, pair)| self.may_be(empty - promise, empty, error(pair)))
+            .collect();
+        pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for (promise, pair) in pairs {
+            let error = error(pair);
+            if !self.may_be(empty - promise, empty, error) {
                 continue;
             }
-            let gains = |bounds: &[f32; 8], other: f32, place: usize| {
-                let colours = view.colours.iter().zip(bounds);
-                let wanted = colours.filter(|(_, b)| self.may_be(empty - *b - other, empty, error));
-                let of_colour = |projection: &Projection| {
-                    Shape::ALL
-                        .iter()
-                        .map(|&shape| projection.gain(stencils, shape, place))
-                        .collect()
-                };
-                wanted.map(|(p, _)| (p.colour, of_colour(p))).collect()
+            let mut of = |place: usize, other: usize| -> Vec<(Colour, [f32; 5])> {
+                let wanted = (0..8).filter(|&colour| {
+                    self.may_be(empty - bounds[place][colour] - tops[other], empty, error)
+                });
+                wanted
+                    .map(|colour| (view.colours[colour].colour, gains.of(place, colour)))
+                    .collect()
             };
-            let mains: Vec<(Colour, Vec<f32>)> = gains(&mains, second_top, pair.places.0);
-            let seconds: Vec<(Colour, Vec<f32>)> = gains(&seconds, main_top, pair.places.1);
+            let mains = of(pair.places.0, pair.places.1);
+            let seconds = of(pair.places.1, pair.places.0);
             let mut all = Vec::new();
             for (a, main_gains) in &mains {
                 for (b, second_gains) in &seconds {
@@ -353,6 +365,24 @@ impl Search<'_> {
         if squared_distance <= (self.limit)(self.best) {
             self.found.push(Match { scene, squared_distance });
         }
+    }
+}
+
+/// What objects take off, each computed when it is first asked for: a place is one of many pairs.
+struct Gains<'a> {
+    view: &'a View,
+    stencils: &'a Stencils,
+    /// By place, colour and shape.
+    known: Vec<[Option<[f32; 5]>; 8]>,
+}
+
+impl Gains<'_> {
+    /// By shape, at a place, of the view's colour of that number.
+    fn of(&mut self, place: usize, colour: usize) -> [f32; 5] {
+        let projection = &self.view.colours[colour];
+        *self.known[place][colour].get_or_insert_with(|| {
+            std::array::from_fn(|shape| projection.gain(self.stencils, Shape::ALL[shape], place))
+        })
     }
 }
 

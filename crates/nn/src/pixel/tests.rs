@@ -315,12 +315,27 @@ fn guidance_one_is_none_and_more_sharpens() {
         let [more, none] = [guided(2.0), plain].map(|t| gain(&t));
         assert!(more > 1.2 * none, "{head:?}: {none} to {more}");
     }
-    // The softmax is guided on its logits.
-    let (params, unprompted) = (sine(&softmax(), 2.0), sine(&softmax(), 1.0).flip([1]));
+    // The softmax is guided on its logits, here all within a tenth of the likeliest.
+    let (params, unprompted) = (sine(&softmax(), 1.0), sine(&softmax(), 0.5).flip([1]));
     let mixed = &unprompted + (&params - &unprompted) * 1.7;
     let uniforms = Tensor::from_slice(&[0.37f32]).view([1, 1, 1, 1]);
     let guided = softmax().sample_guided(&params, &unprompted, &uniforms, 0.9, 1.7);
     assert!(guided.equal(&softmax().sample(&mixed, &uniforms, 0.9)));
+}
+
+#[test]
+fn guidance_raises_no_level_that_the_condition_makes_unlikely() {
+    // Level 7 is e^20 times as likely with the condition as without, and e^-10 times as likely as level 3 all the same.
+    let logits = |seven: f64| {
+        let logits = Tensor::full([1, 256, 64, 64], -50.0, (Kind::Double, CPU));
+        let _ = logits.narrow(1, 3, 1).fill_(0.0);
+        let _ = logits.narrow(1, 7, 1).fill_(seven);
+        logits
+    };
+    let uniforms = Noise::new(vec![3], CPU).uniform(0, &[1, 64, 64]);
+    let levels = softmax().sample_guided(&logits(-10.0), &logits(-30.0), &uniforms, 1.0, 3.0);
+    // Expected of 4,096 draws: 0.2.
+    assert!(levels.ne(3).sum(Kind::Int64).int64_value(&[]) <= 3);
 }
 
 #[test]
