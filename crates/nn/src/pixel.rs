@@ -155,8 +155,8 @@ impl PixelHead {
     }
 
     /// Draws levels from the guided distribution, p(x | condition)^w p(x)^(1 - w) renormalized, w the guidance scale
-    /// (Ho & Salimans 2022, on the log-probabilities of levels); for colour this is done channel by channel. A level that
-    /// is unlikely under the condition gains nothing on the likeliest: see [`PLAUSIBLE`].
+    /// (Ho & Salimans 2022, on the log-probabilities of levels); for colour this is done channel by channel. A level with
+    /// less than a tenth of the likeliest one's probability under the condition gains nothing on it.
     ///
     /// `params` and `unprompted` are outputs with and without the condition, the rest as in [`PixelHead::sample`]. Only as
     /// many of the uniforms are used as there are channels.
