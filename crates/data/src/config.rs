@@ -38,6 +38,9 @@ pub struct DataConfig {
     pub size: Option<i64>,
     /// Which scenes `shapes` draws: `all`, or `simple` ones of one large object.
     pub scenes: Scenes,
+    /// Categories of `emoji` to keep, as its classes are named; default: all. Two emoji in five are people, most of them in six
+    /// tones of skin.
+    pub categories: Vec<String>,
     /// Standard deviation, in levels, of the normal noise on every pixel of `shapes`: 0 for none, else 0.5 to 64. With it
     /// the true entropy of the images is known, and is that of the noise for the greatest part.
     pub pixel_noise: f64,
@@ -65,6 +68,7 @@ impl Default for DataConfig {
             condition: Condition::Class,
             size: None,
             scenes: Scenes::All,
+            categories: Vec::new(),
             pixel_noise: 0.0,
             train_images: None,
             test_images: None,
@@ -89,6 +93,11 @@ impl DataConfig {
         }
         if self.scenes != Scenes::All && self.dataset != "shapes" {
             return Err(DataError::invalid("scenes", "simple", "is for shapes only"));
+        }
+        if let Some(category) = self.categories.first()
+            && self.dataset != "emoji"
+        {
+            return Err(DataError::invalid("categories", category, "is for emoji only"));
         }
         if self.pixel_noise != 0.0 {
             let invalid = |rule: &str| DataError::invalid("pixel_noise", self.pixel_noise, rule);
@@ -138,6 +147,7 @@ mod tests {
             ("flip", DataConfig { condition: Condition::Text, flip: true, ..base.clone() }),
             ("train_images", DataConfig { train_images: Some(0), ..base.clone() }),
             ("size", DataConfig { size: Some(0), ..base.clone() }),
+            ("categories", DataConfig { categories: vec!["Flags".to_owned()], ..base.clone() }),
             ("pixel_noise", DataConfig { pixel_noise: 0.1, ..base.clone() }),
             ("pixel_noise", DataConfig { pixel_noise: f64::NAN, ..base.clone() }),
             (

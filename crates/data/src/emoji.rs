@@ -43,6 +43,8 @@ const TONES: [(&str, &str); 5] = [
 #[derive(Debug)]
 pub(crate) struct Emoji {
     spec: DatasetSpec,
+    /// Its categories, in the order of the spec.
+    classes: Vec<String>,
     side: u32,
     folder: PathBuf,
     parts: Parts,
@@ -85,10 +87,11 @@ impl Emoji {
         if ![32, 64].contains(&side) {
             return Err(DataError::invalid("size", side, "must be 32 or 64 for emoji"));
         }
+        let classes = chosen(&spec.classes, &config.categories)?;
         for index in 0..spec.files.len() {
             spec.locate(&folder, index)?;
         }
-        Ok(Self { spec, side: side as u32, folder, parts: Parts::new(config) })
+        Ok(Self { spec, classes, side: side as u32, folder, parts: Parts::new(config) })
     }
 
     /// The pictures of either split, in an order of their own: neighbours of the list would look alike.
@@ -99,9 +102,12 @@ impl Emoji {
             serde_json::from_slice(&file::read(&path)?).map_err(|e| malformed(e.to_string()))?;
         let mut pictures = Vec::new();
         for entry in entries.iter().filter(|entry| entry.is_tested() == (split == Split::Test)) {
-            let class = self.spec.classes.iter().position(|class| *class == entry.category);
-            let class =
-                class.ok_or_else(|| malformed(format!("unknown category {}", entry.category)))?;
+            if !self.spec.classes.contains(&entry.category) {
+                return Err(malformed(format!("unknown category {}", entry.category)));
+            }
+            let Some(class) = self.classes.iter().position(|class| *class == entry.category) else {
+                continue; // not of the chosen ones
+            };
             for (caption, place) in entry.captions().map_err(malformed)? {
                 pictures.extend(MAKERS.iter().enumerate().map(|(maker, style)| Picture {
                     maker,
@@ -146,6 +152,21 @@ impl Emoji {
     }
 }
 
+/// Those of `known` that are asked for, in their order: all, where none is.
+fn chosen(known: &[String], asked: &[String]) -> Result<Vec<String>, DataError> {
+    for (i, category) in asked.iter().enumerate() {
+        let invalid = |rule: &str| DataError::invalid("categories", category, rule);
+        if !known.contains(category) {
+            return Err(invalid(&format!("must be among {}", known.join(", "))));
+        }
+        if asked[..i].contains(category) {
+            return Err(invalid("is given twice"));
+        }
+    }
+    let wanted = |category: &&String| asked.is_empty() || asked.contains(category);
+    Ok(known.iter().filter(wanted).cloned().collect())
+}
+
 impl Entry {
     fn is_tested(&self) -> bool {
         Random::new(&[number(&self.unified)]).unit() < TEST_SHARE
@@ -183,7 +204,7 @@ impl Dataset for Emoji {
     }
 
     fn class_names(&self) -> &[String] {
-        &self.spec.classes
+        &self.classes
     }
 
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
@@ -304,6 +325,32 @@ mod tests {
         assert!(splits.values().all(|of| of.iter().all(|split| *split == of[0])));
         let tested = splits.values().filter(|of| of[0] == Split::Test).count();
         assert!((1..12).contains(&tested), "{tested}");
+    }
+
+    #[test]
+    fn categories_keep_their_pictures_and_their_split() {
+        let folder = folder();
+        let all = open(&folder, &DataConfig::default());
+        let categories = vec!["Objects".to_owned()];
+        let objects = open(&folder, &DataConfig { categories, ..DataConfig::default() });
+        assert_eq!(objects.class_names(), ["Objects"]);
+        for split in [Split::Train, Split::Test] {
+            let (all, set) = (all.load(split).unwrap(), objects.load(split).unwrap());
+            assert!(set.classes.unwrap().eq(0).all().int64_value(&[]) == 1);
+            let number = |caption: &String| -> i64 {
+                let name = caption.trim_start_matches("thing ").split(',').next();
+                name.unwrap().parse().unwrap()
+            };
+            let mut even = all.captions.unwrap();
+            even.retain(|caption| number(caption) % 2 == 0);
+            assert_eq!(set.captions.unwrap(), even);
+        }
+        for (categories, rule) in [(vec!["Fish"], "must be among"), (vec!["Flags"; 2], "twice")] {
+            let categories = categories.into_iter().map(str::to_owned).collect();
+            let config = DataConfig { categories, ..DataConfig::default() };
+            let error = Emoji::new(spec("emoji").unwrap(), &config, folder.path().to_owned());
+            assert!(error.unwrap_err().to_string().contains(rule));
+        }
     }
 
     #[test]

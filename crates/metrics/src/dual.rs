@@ -143,17 +143,24 @@ impl DualEncoder {
             Ok(unit(&self.images.logits(&self.images.features(batch)?)?))
         })?;
         let texts = tch::no_grad(|| self.texts(&different)).to_device(Device::Cpu);
-        let ranks = captions.iter().enumerate().map(|(i, caption)| {
+        // Its own first, then the others, none of them its own.
+        let candidates = captions.iter().enumerate().map(|(i, caption)| {
             let own = different.binary_search(&caption).expect("it is among them") as i64;
             let others = draw_rows(number - 1, CANDIDATES - 1, mix(&[i as u64]));
-            let others = &others + others.ge(own).to_kind(Kind::Int64); // none is its own
-            let image = vectors.get(i as i64);
-            let score = |rows: &Tensor| texts.index_select(0, rows).mv(&image);
-            let (own, others) = (score(&Tensor::from_slice(&[own])), score(&others));
-            let count = |which: Tensor| which.sum(Kind::Double);
+            let others = &others + others.ge(own).to_kind(Kind::Int64);
+            Tensor::cat(&[Tensor::from_slice(&[own]), others], 0)
+        });
+        let candidates = Tensor::stack(&candidates.collect::<Vec<_>>(), 0);
+        let ranks = vectors.split(BATCH, 0).into_iter().zip(candidates.split(BATCH, 0));
+        let ranks = ranks.map(|(images, rows)| {
+            let texts = texts.index_select(0, &rows.flatten(0, -1)).view([-1, CANDIDATES, DIM]);
+            // Sums of products, not a matrix product: equal captions have cosines equal to the last bit.
+            let cosines = (texts * images.unsqueeze(1)).sum_dim_intlist(-1, false, Kind::Float);
+            let (own, others) = (cosines.narrow(1, 0, 1), cosines.narrow(1, 1, CANDIDATES - 1));
+            let count = |which: Tensor| which.sum_dim_intlist(1, false, Kind::Double);
             count(others.gt_tensor(&own)) + count(others.eq_tensor(&own)) / 2.0 + 1.0
         });
-        Ok(Tensor::stack(&ranks.collect::<Vec<_>>(), 0))
+        Ok(Tensor::cat(&ranks.collect::<Vec<_>>(), 0))
     }
 
     /// Vectors of captions, `[n, DIM]`, of length 1; words that it does not know count nothing.
