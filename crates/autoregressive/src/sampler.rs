@@ -174,16 +174,17 @@ impl PixelDraw {
         let (old, mut keeps) = (at(&kept.levels), at(&kept.certain)); // [n, c] and [n, 1]
         if kept.bonus > 0.0 {
             let as_pixels = old.tr().unsqueeze(0).unsqueeze(2);
-            let log_prob = |start| {
-                let params = params.narrow(3, start, n);
-                self.head.log_prob(&params, &as_pixels).reshape([n, 1])
+            let log_p = if (self.guidance_scale, self.temperature) == (1.0, 1.0) {
+                self.head.log_prob(params, &as_pixels)
+            } else {
+                let [params, unprompted] =
+                    [0, params.size()[3] - n].map(|i| params.narrow(3, i, n));
+                let (temperature, scale) = (self.temperature, self.guidance_scale);
+                self.head.log_prob_guided(&params, &unprompted, &as_pixels, temperature, scale)
             };
-            let mut log_p = log_prob(0);
-            if self.guidance_scale != 1.0 {
-                log_p = &log_p + (&log_p - log_prob(n)) * (self.guidance_scale - 1.0);
-            }
+            let log_p = log_p.reshape([n, 1]);
             // e^b − 1 overflows long before b does.
-            let log_r = log_p.clamp_max(0.0) + kept.bonus + (-(-kept.bonus).exp()).ln_1p();
+            let log_r = log_p + kept.bonus + (-(-kept.bonus).exp()).ln_1p();
             let uniform = self.noise.uniform(KEEPING + draw, &[1]).to_kind(log_r.kind());
             keeps = keeps.logical_or(&uniform.less_tensor(&log_r.sigmoid()));
         }

@@ -174,18 +174,48 @@ impl PixelHead {
             let [params, unprompted, uniforms] =
                 [params, unprompted, &uniforms].map(|t| t.narrow(0, i, 1));
             self.chain(&uniforms, |earlier| {
-                let [with, without] = [&params, &unprompted]
-                    .map(|params| self.level_logits(params, earlier, temperature));
-                let guided = &without + (&with - &without) * guidance_scale;
-                let top = with.argmax(1, true);
-                let [likeliest, guided_likeliest] =
-                    [&with, &guided].map(|t| t.gather(1, &top, false));
-                let unlikely = with.less_tensor(&(&likeliest + PLAUSIBLE.ln()));
-                let most = &with - likeliest + guided_likeliest;
-                guided.minimum(&most).where_self(&unlikely, &guided)
+                self.guided_logits(&params, &unprompted, earlier, temperature, guidance_scale)
             })
         };
         Tensor::cat(&(0..params.size()[0]).map(one).collect::<Vec<_>>(), 0)
+    }
+
+    /// Log-probability of each pixel's levels, `[n, h, w]`, under the distribution that [`PixelHead::sample_guided`] draws from.
+    pub fn log_prob_guided(
+        &self,
+        params: &Tensor,
+        unprompted: &Tensor,
+        levels: &Tensor,
+        temperature: f64,
+        guidance_scale: f64,
+    ) -> Tensor {
+        let of_channel = |channel| {
+            let earlier = levels.narrow(1, 0, channel);
+            self.guided_logits(params, unprompted, &earlier, temperature, guidance_scale)
+                .log_softmax(1, None::<Kind>)
+                .gather(1, &levels.narrow(1, channel, 1), false)
+                .squeeze_dim(1)
+        };
+        (1..self.channels).map(of_channel).fold(of_channel(0), |sum, next| sum + next)
+    }
+
+    /// Logits of the next channel's levels, `[n, 256, h, w]`, given the levels of the earlier.
+    fn guided_logits(
+        &self,
+        params: &Tensor,
+        unprompted: &Tensor,
+        earlier: &Tensor,
+        temperature: f64,
+        guidance_scale: f64,
+    ) -> Tensor {
+        let [with, without] =
+            [params, unprompted].map(|params| self.level_logits(params, earlier, temperature));
+        let guided = &without + (&with - &without) * guidance_scale;
+        let top = with.argmax(1, true);
+        let [likeliest, guided_likeliest] = [&with, &guided].map(|t| t.gather(1, &top, false));
+        let unlikely = with.less_tensor(&(&likeliest + PLAUSIBLE.ln()));
+        let most = &with - likeliest + guided_likeliest;
+        guided.minimum(&most).where_self(&unlikely, &guided)
     }
 
     /// Draws one channel after the other: `logits` of the next one, `[n, 256, h, w]`, given the levels of the earlier.

@@ -214,7 +214,7 @@ fn a_kept_pixel_has_its_odds() {
     let n = 20_000;
     let conditions = Conditions::none(n, &model.data, CPU);
     let noise = Noise::new((0..n as u64).collect(), CPU);
-    let request = SampleRequest::new(&conditions, &noise);
+    let plain = SampleRequest::new(&conditions, &noise);
     let source = 77;
     let kept = Kept {
         levels: Tensor::full(model.data.shape.batch(n), source, (Kind::Int64, CPU)),
@@ -222,25 +222,38 @@ fn a_kept_pixel_has_its_odds() {
         bonus: 5.0,
     };
     // Any distribution will do: levels 70 to 79, rising.
-    let logits = Tensor::full([256], -50.0, (Kind::Float, CPU));
-    let rising: Vec<f32> = (0..10).map(|i| i as f32 * 0.2).collect();
-    logits.narrow(0, 70, 10).copy_(&Tensor::from_slice(&rising));
-    let p = Vec::<f64>::try_from(logits.softmax(0, Kind::Double)).unwrap();
-    let params = logits.unsqueeze(1).repeat([1, n]);
-    let share = |kept: Option<&Kept>, level: i64| {
-        let draw = PixelDraw::new(&model.network, &request, kept, 0, n);
-        let drawn = draw.levels(&params, 9);
+    let logits = |slope: f32| {
+        let logits = Tensor::full([256], -50.0, (Kind::Float, CPU));
+        let rising: Vec<f32> = (0..10).map(|i| i as f32 * slope).collect();
+        logits.narrow(0, 70, 10).copy_(&Tensor::from_slice(&rising));
+        logits
+    };
+    let share = |request: &SampleRequest, params: &Tensor, kept: Option<&Kept>, level: i64| {
+        let draw = PixelDraw::new(&model.network, request, kept, 0, n);
+        let drawn = draw.levels(params, 9);
         drawn.eq(level).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
     };
-    let worth = 5f64.exp();
-    let total = 1.0 + p[77] * (worth - 1.0);
-    // Standard errors are below .0036.
-    for level in [70, 77, 79] {
-        let weight = if level == source { worth } else { 1.0 };
-        assert!((share(None, level) - p[level as usize]).abs() < 0.012, "{level}");
-        let want = p[level as usize] * weight / total;
-        assert!((share(Some(&kept), level) - want).abs() < 0.012, "{level}, not {want}");
+    // Guided, tempered and neither, by logits that all come to a slope of 0.2: (0.12 + (0.18 − 0.12) · 2) / 1.2.
+    let of = |slope| logits(slope).unsqueeze(1).repeat([1, n]);
+    let guided = SampleRequest { guidance_scale: 2.0, temperature: 1.2, ..plain };
+    let tempered = SampleRequest { temperature: 2.0, ..plain };
+    for (request, params) in
+        [(plain, of(0.2)), (tempered, of(0.4)), (guided, Tensor::cat(&[of(0.18), of(0.12)], 1))]
+    {
+        let p = Vec::<f64>::try_from(logits(0.2).softmax(0, Kind::Double)).unwrap();
+        let worth = 5f64.exp();
+        let total = 1.0 + p[77] * (worth - 1.0);
+        // Standard errors are below .0036.
+        for level in [70, 77, 79] {
+            let weight = if level == source { worth } else { 1.0 };
+            let free = share(&request, &params, None, level);
+            assert!((free - p[level as usize]).abs() < 0.012, "{level}: {free}");
+            let want = p[level as usize] * weight / total;
+            let got = share(&request, &params, Some(&kept), level);
+            assert!((got - want).abs() < 0.012, "{level}: {got}, not {want}");
+        }
     }
     let certain = kept.certain.logical_not();
-    assert_eq!(share(Some(&Kept { certain, bonus: 0.0, ..kept }), source), 1.0);
+    let kept = Kept { certain, bonus: 0.0, ..kept };
+    assert_eq!(share(&plain, &of(0.2), Some(&kept), source), 1.0);
 }

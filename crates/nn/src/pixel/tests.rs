@@ -324,6 +324,35 @@ fn guidance_one_is_none_and_more_sharpens() {
 }
 
 #[test]
+fn guided_draws_come_as_often_as_they_are_likely() {
+    const SIDE: i64 = 128;
+    for head in [softmax(), mixture(1, 10)] {
+        let of = |amplitude, side: i64| {
+            sine(&head, amplitude).expand([1, head.num_parameters(), side, side], false)
+        };
+        let uniforms = Noise::new(vec![3], CPU).uniform(0, &[head.num_uniforms(), SIDE, SIDE]);
+        let drawn = head.sample_guided(&of(1.0, SIDE), &of(-1.0, SIDE), &uniforms, 0.8, 2.0);
+        let levels = Tensor::arange(256, (Kind::Int64, CPU)).view([1, 1, 16, 16]);
+        let probs = head
+            .log_prob_guided(&of(1.0, 16), &of(-1.0, 16), &levels, 0.8, 2.0)
+            .exp()
+            .flatten(0, -1)
+            .to_kind(Kind::Double);
+        assert_close(&probs.sum(Kind::Double), &[1.0], 1e-5);
+        let distance = (shares(&drawn) - probs).cumsum(0, Kind::Double).abs().max();
+        // Kolmogorov and Smirnov: 1.95 / √n is exceeded once in a thousand.
+        assert!(distance.double_value(&[]) < 1.95 / SIDE as f64, "{head:?}: {distance}");
+    }
+    // Scale 1 is the model's own, in colour too.
+    for head in [coupled_softmax(3, 2.0), mixture(3, 10)] {
+        let (params, unprompted) = (sine(&head, 1.0), sine(&head, -1.0));
+        let levels = Tensor::from_slice(&[3i64, 200, 90]).view([1, 3, 1, 1]);
+        let own = head.log_prob(&params, &levels).double_value(&[0, 0, 0]);
+        assert_close(&head.log_prob_guided(&params, &unprompted, &levels, 1.0, 1.0), &[own], 1e-4);
+    }
+}
+
+#[test]
 fn guidance_raises_no_level_that_the_condition_makes_unlikely() {
     // Level 7 is e^20 times as likely with the condition as without, and e^-10 times as likely as level 3 all the same.
     let logits = |seven: f64| {
