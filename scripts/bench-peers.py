@@ -30,7 +30,6 @@ def arguments():
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for ours, such as data.condition=none")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="folder of results [runs/peers]")
     parser.add_argument("--datasets", type=Path, default=Path(os.environ.get("PARAGONE_DATASETS", "datasets")), help="folder of datasets [datasets]")
-    parser.add_argument("--paragone", default=os.environ.get("PARAGONE"), help="program, built already")
     parser.add_argument("--table", action="store_true", help="only print the table of what the folder has")
     args = parser.parse_args()
     for name in args.what:
@@ -56,7 +55,7 @@ def processor():
     return "unknown"
 
 
-def train_peer(args, name):
+def train_peer(program, args, name):
     """Trains, draws and scores a peer; returns its row."""
     folder = args.out / f"{name}-{args.seconds:g}s{'-bf16' if args.bf16 else ''}"
     threads = {f"{x}_NUM_THREADS": str(args.threads) for x in ("OMP", "MKL")}
@@ -67,7 +66,7 @@ def train_peer(args, name):
     scores = folder / "scores.json"
     if not scores.exists():
         data = ["--reference", "fashion-mnist", "--datasets", args.datasets]
-        run([args.paragone, "score", "--samples", folder / "samples.npz", *data, "--threads", args.threads, "--out", scores])
+        run([program, "score", "--samples", folder / "samples.npz", *data, "--threads", args.threads, "--out", scores])
     trained, sampled, report = read(folder / "trained.json"), read(folder / "sampled.json"), read(scores)
     scored, floor = report["scores"], report["test_set"]
     row = {
@@ -84,7 +83,7 @@ def train_peer(args, name):
     return folder.name, [row | {"processor": processor()}]
 
 
-def train_ours(args):
+def train_ours(program, args):
     """Runs our experiment, or takes a finished run; returns its rows."""
     seconds = args.ours_seconds or args.seconds
     folder = args.run or args.out / f"ours-{seconds:g}s{''.join(f',{x}' for x in args.set)}"
@@ -93,7 +92,7 @@ def train_ours(args):
         fewer = ["eval.curves.samples=0", "eval.memorization_samples=0", "eval.likelihood_images=16"]
         sets = [f"train.budget.seconds={seconds:g}", f"eval.samples={args.samples}", *fewer, *args.set]
         options = [x for one in sets for x in ("--set", one)]
-        run([args.paragone, "run", args.experiment, *options, "--threads", args.threads, "--datasets", args.datasets, "--out", folder])
+        run([program, "run", args.experiment, *options, "--threads", args.threads, "--datasets", args.datasets, "--out", folder])
     results, manifest = read(folder / "comparison/results.json"), read(folder / "manifest.json")
 
     def score(row, key):
@@ -165,13 +164,12 @@ def table(out):
 def main():
     args = arguments()
     if not args.table:
-        if not args.paragone:
-            sys.exit("no program: name it with --paragone or PARAGONE")
+        program = os.environ["PARAGONE"]
         args.out.mkdir(parents=True, exist_ok=True)
         if args.what != ["ours"] or not args.run:
-            run([args.paragone, "data", "fetch", "fashion-mnist", "--datasets", args.datasets])
+            run([program, "data", "fetch", "fashion-mnist", "--datasets", args.datasets])
         for what in args.what:
-            name, rows = train_ours(args) if what == "ours" else train_peer(args, what)
+            name, rows = train_ours(program, args) if what == "ours" else train_peer(program, args, what)
             (args.out / f"{name}.json").write_text(json.dumps(rows, indent=2) + "\n")
     table(args.out)
 
