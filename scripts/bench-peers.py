@@ -58,10 +58,10 @@ def processor():
 def train_peer(program, args, name):
     """Trains, draws and scores a peer; returns its row."""
     folder = args.out / f"{name}-{args.seconds:g}s{'-bf16' if args.bf16 else ''}"
-    threads = {f"{x}_NUM_THREADS": str(args.threads) for x in ("OMP", "MKL")}
+    environment = {f"{x}_NUM_THREADS": str(args.threads) for x in ("OMP", "MKL")} | {"PYTHONDONTWRITEBYTECODE": "1"}
     sizes = ["--seconds", f"{args.seconds:g}", "--samples", args.samples, "--threads", args.threads]
     command = [sys.executable, HERE / "peers/train.py", name, folder, "--data", args.datasets / "fashion-mnist", *sizes]
-    run(command + ["--bf16"] * args.bf16, env=os.environ | threads)
+    run(command + ["--bf16"] * args.bf16, env=os.environ | environment)
 
     scores = folder / "scores.json"
     if not scores.exists():
