@@ -1,7 +1,7 @@
 //! What the U-Net is made of: residual blocks told the noise level, self-attention, and the embedding of the noise level.
 
 use crate::layers::zero_conv;
-use paragone_nn::{conv, linear};
+use paragone_nn::{conv, join_heads, linear, split_heads};
 use std::f64::consts::TAU;
 use tch::{
     Kind, Tensor,
@@ -68,15 +68,20 @@ impl SelfAttention {
 
     /// `x`: `[n, c, h, w]`, as is the result.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
-        // One position after the other, as the fused kernels want them.
-        let qkv = x.apply(&self.norm).apply(&self.qkv).flatten(2, -1).transpose(1, 2).contiguous();
-        let qkv = qkv.reshape([n, h * w, 3, self.num_heads, c / self.num_heads]);
-        let qkv = qkv.permute([2, 0, 3, 1, 4]).unbind(0);
-        let [q, k, v] = &qkv[..] else { unreachable!("three were stacked") };
-        let mixed =
-            Tensor::scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, false, None, false);
-        x + mixed.transpose(-1, -2).reshape([n, c, h, w]).apply(&self.out)
+        let (_, _, h, w) = x.size4().expect("feature maps have four dimensions");
+        let qkv = x.apply(&self.norm).apply(&self.qkv).chunk(3, 1);
+        let [q, k, v] = [0, 1, 2].map(|i| split_heads(&qkv[i], self.num_heads));
+        let mixed = Tensor::scaled_dot_product_attention(
+            &q,
+            &k,
+            &v,
+            None::<Tensor>,
+            0.0,
+            false,
+            None,
+            false,
+        );
+        x + join_heads(&mixed, (h, w)).apply(&self.out)
     }
 }
 

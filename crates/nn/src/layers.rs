@@ -66,6 +66,20 @@ pub fn depth_to_space(x: &Tensor, factor: (i64, i64)) -> Tensor {
     ])
 }
 
+/// The positions of a feature map `[n, c, h, w]` as attention takes them, `[n, heads, h w, c / heads]`: one after the other in
+/// memory, as fused kernels demand.
+pub fn split_heads(map: &Tensor, heads: i64) -> Tensor {
+    let (n, c, h, w) = map.size4().expect("feature maps have four dimensions");
+    let positions = map.flatten(2, -1).transpose(1, 2).contiguous();
+    positions.reshape([n, h * w, heads, c / heads]).transpose(1, 2)
+}
+
+/// The inverse of [`split_heads`], for maps of this height and width.
+pub fn join_heads(positions: &Tensor, (h, w): (i64, i64)) -> Tensor {
+    let (n, heads, _, each) = positions.size4().expect("attention has four dimensions");
+    positions.transpose(-1, -2).reshape([n, heads * each, h, w])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +118,16 @@ mod tests {
         assert!(largest <= 0.1 && largest > 0.099);
         assert!((variance / (0.01 / 3.0) - 1.0).abs() < 0.05);
         assert!(spread(layer.bs.as_ref().unwrap()).0 <= 0.1);
+    }
+
+    #[test]
+    fn heads_are_split_and_joined() {
+        let x = Tensor::arange(2 * 6 * 4 * 5, (Kind::Float, Device::Cpu)).reshape([2, 6, 4, 5]);
+        let split = split_heads(&x, 2);
+        assert_eq!(split.size(), [2, 2, 20, 3]);
+        // Of image 1, head 1, position (2, 3): its third number is channel 5.
+        assert_eq!(split.double_value(&[1, 1, 13, 2]), x.double_value(&[1, 5, 2, 3]));
+        assert!(join_heads(&split, (4, 5)).equal(&x));
     }
 
     #[test]

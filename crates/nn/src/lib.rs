@@ -9,7 +9,9 @@ mod text;
 
 pub use condition::{ConditionEmbedding, EmbeddedConditions};
 pub use known::KnownPixels;
-pub use layers::{conv, depth_to_space, linear, pytorch_init, space_to_depth};
+pub use layers::{
+    conv, depth_to_space, join_heads, linear, pytorch_init, space_to_depth, split_heads,
+};
 pub use text::{CrossAttention, EncodedText, TextEncoder};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.

@@ -1,7 +1,10 @@
 //! A small transformer that reads captions (Vaswani et al. 2017; normalized before each part, Xiong et al. 2020), and
 //! attention of feature maps to what it read.
 
-use crate::{layers::linear, pytorch_init};
+use crate::{
+    layers::{join_heads, linear, split_heads},
+    pytorch_init,
+};
 use paragone_core::TextSpec;
 use std::borrow::Borrow;
 use tch::{
@@ -181,14 +184,12 @@ impl CrossAttention {
     pub fn forward(&self, x: &Tensor, text: &EncodedText) -> Tensor {
         let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
         let (heads, each) = (self.num_heads, c / self.num_heads);
-        let query = x.apply(&self.norm).apply(&self.query).flatten(2, -1).transpose(1, 2);
-        // One position after the other, as the fused kernels want queries.
-        let query = query.contiguous().reshape([n, h * w, heads, each]).transpose(1, 2);
+        let query = split_heads(&x.apply(&self.norm).apply(&self.query), heads);
         let key_value = text.features.apply(&self.key_value);
         let key_value = key_value.reshape([n, -1, 2, heads, each]).permute([2, 0, 3, 1, 4]);
         let query = query.to_kind(key_value.kind());
         let mixed = attend(&query, &key_value.get(0), &key_value.get(1), &text.present);
-        x + mixed.transpose(-1, -2).reshape([n, c, h, w]).apply(&self.out)
+        x + join_heads(&mixed, (h, w)).apply(&self.out)
     }
 }
 

@@ -63,8 +63,7 @@ struct Between {
 struct Head {
     expand: nn::Conv2D,
     out: nn::Conv2D,
-    /// Whether the last layer stays in f32 under autocast.
-    precise: bool,
+    pixels: PixelHead,
 }
 
 /// Conditions as the decoder sees them.
@@ -106,7 +105,7 @@ impl Ladder {
         let head = Head {
             expand: conv(path / "head" / "expand", finest, HEAD_WIDTH * patch.0 * patch.1, 1),
             out: conv(path / "head" / "out", HEAD_WIDTH, pixels.num_parameters(), 1),
-            precise: pixels.is_precise(),
+            pixels: pixels.shallow_clone(),
         };
         let condition = ConditionEmbedding::new(path / "condition", data, config.condition_dim);
         let mut levels: Vec<LadderLevel> = Vec::new();
@@ -243,7 +242,8 @@ impl Head {
     /// is put out in f32; the logits of a softmax, a far larger layer, need no such care.
     fn forward(&self, h: &Tensor, patch: (i64, i64)) -> Tensor {
         let pixels = depth_to_space(&h.silu().apply(&self.expand), patch).silu();
-        if !self.precise {
+        let pixels = self.pixels.arranged(&pixels);
+        if !self.pixels.is_precise() {
             return pixels.apply(&self.out).to_kind(Kind::Float);
         }
         // Devices that cannot be told to leave autocast have none.
