@@ -46,7 +46,7 @@ class Case:
     def __init__(self, args, scratch, family, shape, precision):
         self.args, self.family, self.shape, self.precision = args, family, shape, precision
         self.module = importlib.import_module(family)
-        self.batch, self.data = make_batch(self.module.BATCH_SIZE, *SHAPES[shape])
+        self.batch, self.data = make_batch(args.batch or self.module.BATCH_SIZE, *SHAPES[shape])
         self.options = {**OPTIONS, "bf16": precision == "bf16"}
         rest = {"threads": args.threads, "sample_batch": SAMPLE_BATCH, **self.options}
         self.ours = Ours(args.program, scratch, family, self.data, self.batch, **rest)
@@ -135,7 +135,7 @@ def time_sampling(case, n):
                 return passed * n / size
         return passed
 
-    case.ours.ask("sample", min(n, 16)), eager()
+    case.ours.ask("sample", n), eager()
     windows = [(case.ours.ask("sample", n)["seconds"] / n, eager() / n) for _ in range(case.args.windows)]
     ours, theirs, ratios = zip(*((a, b, b / a) for a, b in windows))
     return [case.family, case.shape, n, spread(ours, 1e3, 2), spread(theirs, 1e3, 2), spread(ratios, digits=2)]
@@ -174,7 +174,8 @@ def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="28x28 gray, 32x32 colour")
-    parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], default=["f32", "bf16"])
+    parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], help="default: both where the processor has bf16")
+    parser.add_argument("--batch", type=int, help="images in a batch instead of each family's own number")
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=SECTIONS, help="none: the comparison of results alone")
     parser.add_argument("--windows", type=int, default=5, help="windows of each side")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a window of training")
@@ -183,7 +184,7 @@ def parse():
     parser.add_argument("--compile", action="store_true", help="torch.compile too, where it works: minutes for each network")
     parser.add_argument("--allocator", action="store_true", help="PyTorch with glibc's allocator set as we set it for ourselves")
     parser.add_argument("--experiment", action="store_true", help="a short experiment's time too")
-    parser.add_argument("--quick", action="store_true", help="one short window: shows that all works, measures nothing")
+    parser.add_argument("--quick", action="store_true", help="one step of few images: shows that all works, measures nothing")
     # Given by scripts/bench.
     for name in ("--program", "--binary", "--scratch"):
         parser.add_argument(name, required=True, help=argparse.SUPPRESS)
@@ -192,8 +193,12 @@ def parse():
     if unknown:
         parser.error(f"no family {', '.join(sorted(unknown))}")
     args.families = args.families or FAMILIES
+    if not args.precisions:
+        # Elsewhere it is emulated, which takes many times as long.
+        with open("/proc/cpuinfo") as info:
+            args.precisions = ["f32", "bf16"] if "avx512_bf16" in info.read() else ["f32"]
     if args.quick:
-        args.windows, args.seconds, args.images = 1, 0.0, [16]
+        args.windows, args.seconds, args.images, args.batch = 1, 0.0, [4], args.batch or 4
     return args
 
 
@@ -204,8 +209,8 @@ def main():
         libc.mallopt(-4, 0), libc.mallopt(-1, 2**31 - 1)
     torch.set_num_threads(args.threads)
     print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.windows} windows; times: median [least-most]")
-    if "steps" in args.sections:
-        print_roofs(args.precisions, 0.0 if args.quick else 0.5, args.windows)
+    if "steps" in args.sections and not args.quick:
+        print_roofs(args.precisions, 0.5, args.windows)
     failed, steps, sampling = [], [], []
     print("\nthe same results on the same weights: relative differences", flush=True)
     for shape in args.shapes:

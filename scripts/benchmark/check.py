@@ -15,21 +15,21 @@ LIMITS_BF16 = {"loss": 1e-2, "gradient": 0.1, "samples": 1e-4, "pixels": 1e-3, "
 def check(case):
     """Prints the differences; returns those beyond their limits."""
     ours, trainer, reference = case.ours.model, case.trainer, case.reference
-    found = {"loss": 0.0, "gradient": 0.0}
+    losses, gradients = [], []
     count = sum(p.numel() for p in trainer.parameters)
     assert count == ours["parameters"], f"{count} parameters are not {ours['parameters']}"
     for phase, named, optimizer in trainer.phases:
         trainer.require_gradients(phase)
         torch.manual_seed(case.options["seed"])
         loss, wanted = trainer.phase_loss(phase, case.batch), case.losses["losses"][phase["name"]]
-        found["loss"] = max(found["loss"], abs(loss.item() - wanted) / max(1, abs(wanted)))
+        losses.append(abs(loss.item() - wanted) / max(1, abs(wanted)))
         loss.backward()
         wanted = {name: reference["gradients"][f"{phase['name']}.{name}"] for name in named}
         # Of a gradient that is zero but for rounding, nothing is asked.
         least = 1e-3 * flat(wanted, named).norm()
-        worst = max(apart(parameter.grad, wanted[name], least) for name, parameter in named.items())
-        found["gradient"] = max(found["gradient"], worst)
+        gradients += [apart(parameter.grad, wanted[name], least) for name, parameter in named.items()]
         optimizer.zero_grad()
+    found = {"loss": largest(losses), "gradient": largest(gradients)}
     found.update(samples(trainer.model, reference["samples"][""]))
 
     before = torch.cat([p.detach().flatten() for p in trainer.parameters])
@@ -38,9 +38,11 @@ def check(case):
         trainer.step(case.batch)
     names = [name for name, _ in trainer.model.named_parameters()]
     _, after = case.ours.tensors("state")
-    found["steps"] = max(
-        apart(torch.cat([p.detach().flatten() for p in theirs]) - before, flat(after[part], names) - before)
-        for part, theirs in (("weights", trainer.parameters), ("ema", trainer.ema))
+    found["steps"] = largest(
+        [
+            apart(torch.cat([p.detach().flatten() for p in theirs]) - before, flat(after[part], names) - before, least=0)
+            for part, theirs in (("weights", trainer.parameters), ("ema", trainer.ema))
+        ]
     )
     limits = LIMITS if case.precision == "f32" else LIMITS_BF16
     row = f"{case.family}, {case.shape}, {case.precision}"
@@ -60,6 +62,11 @@ def samples(model, wanted):
     if hasattr(model, "net") and hasattr(model.net, "pixel"):
         return {"pixels": (got != wanted).float().mean().item()}
     return {"samples": (got - wanted).abs().max().item()}
+
+
+def largest(values):
+    """Not a number if one of them is none, as where no step was made at all."""
+    return torch.tensor(values).max().item()
 
 
 def flat(tensors, names):

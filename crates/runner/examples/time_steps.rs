@@ -191,7 +191,8 @@ impl Side {
             let own = self.trainer.model_state().into_iter().filter(|(name, value)| {
                 value.requires_grad() && phase.parameters.contains(&&*first(name))
             });
-            let gradients = own.map(|(name, value)| (name, value.grad())).collect();
+            // Copies, for the next phase's gradients are made in the same place.
+            let gradients = own.map(|(name, value)| (name, value.grad().copy())).collect();
             tensors.extend(under(&format!("gradients.{}", phase.name), gradients));
         }
         let (n, noise) = (REFERENCE_IMAGES, (0..REFERENCE_IMAGES as u64).collect());
