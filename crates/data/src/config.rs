@@ -38,8 +38,8 @@ pub struct DataConfig {
     pub size: Option<i64>,
     /// Which scenes `shapes` draws: `all`, or `simple` ones of one large object.
     pub scenes: Scenes,
-    /// Categories of `emoji` to keep, as its classes are named; default: all. Two emoji in five are people, most of them in six
-    /// tones of skin.
+    /// Categories of `emoji` to keep, as its classes are named; default: all. Three pictures in five are of people, in
+    /// several tones of skin.
     pub categories: Vec<String>,
     /// Standard deviation, in levels, of the normal noise on every pixel of `shapes`: 0 for none, else 0.5 to 64. With it
     /// the true entropy of the images is known, and is that of the noise for the greatest part.

@@ -293,8 +293,8 @@ impl PixelHead {
     }
 }
 
-/// [`PixelHead::log_prob`] of a softmax. Sums over levels, and the tables' rows, run along contiguous memory: that is half the
-/// cost of a training step in colour.
+/// [`PixelHead::log_prob`] of a softmax. Sums over levels, and the tables' rows, run along contiguous memory, for in colour this
+/// is among the dearest parts of a training step.
 fn softmax_log_prob(couplings: Option<&Tensor>, params: &Tensor, levels: &Tensor) -> Tensor {
     let [n, c, h, w] = levels.size()[..] else { panic!("levels are [n, c, h, w]") };
     let logits = params.permute([0, 2, 3, 1]).reshape([-1, c, NUM_LEVELS]);
