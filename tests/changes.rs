@@ -1,8 +1,8 @@
 //! An experiment that is changed between two commands.
 
 use crate::support::{
-    copy_of_finished, experiment, families, finished, finished_experiment, json, run, scratch,
-    snapshot, weights,
+    copy_of_finished, experiment, families, finished, finished_experiment, json, newest_checkpoint,
+    run, scratch, snapshot, weights,
 };
 use std::fs;
 
@@ -120,4 +120,43 @@ fn new_models_are_added_and_missing_ones_refused() {
     assert_eq!(results["rows"].as_array().map(Vec::len), Some(2));
     let ended = run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(2);
     ended.says(&[two[1], "--fresh"]);
+}
+
+/// A step that moves nothing leaves the averaged weights of the model that training began with.
+#[test]
+fn training_begins_with_another_models_weights() {
+    let dir = scratch("begun");
+    let family = families()[0];
+    let teacher = finished().join(family);
+    let key = |key: &str| format!("models.{family}.train.{key}");
+    let from = teacher.display().to_string();
+    let still = [key("lr"), key("weight_decay"), key("from")];
+    let changes = [(&*still[0], "1e-30"), (&*still[1], "0"), (&*still[2], &*from)];
+    let budget = ("train.budget.images", "8");
+    let path = experiment(&dir, &[family], &[&changes[..], &[budget]].concat());
+    let out = dir.join("run");
+    run(&path, &out, &[]).expect(0);
+    let read = |model: &std::path::Path, file: &str| {
+        let path = newest_checkpoint(model).join(file);
+        let tensors = tch::Tensor::read_safetensors(path).expect("weights");
+        tensors.into_iter().collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let begun_with = read(&teacher, "ema.safetensors");
+    let trained = read(&out.join(family), "model.safetensors");
+    let state = read(&out.join(family), "optimizer.safetensors");
+    let parameters: Vec<_> =
+        state.keys().filter_map(|name| name.strip_prefix("exp_avg.")).collect();
+    assert!(!parameters.is_empty());
+    assert!(parameters.iter().all(|&name| trained[name].equal(&begun_with[name])));
+    let row = &json(&out.join("comparison/results.json"))["rows"][0];
+    assert!(row["train"]["budget"].as_str().expect("a budget").contains(&from), "{row}");
+
+    let refused = |value: &str, more: &[&str]| {
+        let set = format!("{}={value}", still[2]);
+        let ended = run(&path, &dir.join("refused"), &[&["--set", &set], more].concat());
+        assert!(!dir.join("refused").exists());
+        ended.expect(2)
+    };
+    refused("nowhere/model", &[]).says(&["cannot begin with nowhere/model"]);
+    refused(&from, &["--set", "data.condition=none"]).says(&["other data"]);
 }

@@ -2,13 +2,14 @@
 //!
 //! The textbook process is here whole (Ho et al. 2020: linear or cosine schedule, noise prediction, ancestral sampling,
 //! variational bound), and beside it what came after: x0- and v-prediction, EDM preconditioning (Karras et al. 2022), flow
-//! matching (Lipman et al. 2023), DDIM, Heun and DPM-Solver++. All of them meet in one denoiser D(x; σ), the expected clean
+//! matching (Lipman et al. 2023), DDIM, Heun and DPM-Solver++, consistency tuning (Geng et al. 2024). All of them meet in one denoiser D(x; σ), the expected clean
 //! image given x = x_0 + σ ε: `objective.rs` makes it from what a network predicts, `samplers.rs`, `bound.rs` and
 //! `probability_flow.rs` use it.
 
 mod blocks;
 mod bound;
 mod config;
+mod consistency;
 mod guided;
 mod layers;
 mod model;
@@ -28,8 +29,8 @@ mod sampler_tests;
 mod test_support;
 
 pub use config::{
-    DiffusionConfig, EditConfig, EditMethod, InpaintConfig, OdeLikelihoodConfig, SamplerConfig,
-    SamplerName, ScheduleConfig, ScheduleName, Spacing,
+    ConsistencyConfig, DiffusionConfig, EditConfig, EditMethod, InpaintConfig, OdeLikelihoodConfig,
+    SamplerConfig, SamplerName, ScheduleConfig, ScheduleName, Spacing,
 };
 pub use objective::Objective;
 pub use unet::UNetConfig;
@@ -67,7 +68,11 @@ impl Family for Diffusion {
     }
 
     fn sampling_costs(config: &DiffusionConfig) -> Vec<DiffusionConfig> {
-        let steps = [3, 5, 10, 20, 50].into_iter().filter(|&steps| steps <= config.num_timesteps);
+        let steps = match config.sampler.name {
+            SamplerName::Consistency => [1, 2, 4, 8, 16],
+            _ => [3, 5, 10, 20, 50],
+        };
+        let steps = steps.into_iter().filter(|&steps| steps <= config.num_timesteps);
         let with = |steps| DiffusionConfig {
             sampler: SamplerConfig { steps: Some(steps), ..config.sampler.clone() },
             ..config.clone()

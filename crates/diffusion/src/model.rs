@@ -12,7 +12,7 @@ use crate::{
     unet::UNet,
 };
 use paragone_core::{
-    Batch, Conditions, DataSpec, Edit, Error, Fact, Generator, Inpaint, Latents, Likelihood,
+    Batch, Conditions, DataSpec, Edit, Error, Fact, Generator, Inpaint, Lacks, Latents, Likelihood,
     LikelihoodKind, LikelihoodMethod, Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase,
     Progress, Result, SampleRequest, StepContext, bits_per_dim,
 };
@@ -26,6 +26,9 @@ const CONTINUOUS_BOUND: &str = "variational-bound-continuous";
 
 /// What a network call with its gradient costs, in calls without: 2.2 were measured at the default size.
 const PASSES_OF_A_GRADIENT: u64 = 2;
+
+/// What a network that was tuned to jump no longer has: its D is one image, not the average of those possible.
+const NO_FLOW: Lacks = Lacks("jumps to its images, so that there is no flow to follow back");
 
 /// A diffusion model. Inside, images are centred by the data's mean, and `x = x_0 + σ ε`.
 #[derive(Debug)]
@@ -84,7 +87,7 @@ impl DiffusionModel {
     }
 
     /// Noise levels to train on, one an image.
-    fn training_sigmas(&self, n: i64) -> Vec<f64> {
+    pub(crate) fn training_sigmas(&self, n: i64) -> Vec<f64> {
         // Drawn on the host, where the coefficients are computed: a handful of numbers, and no wait for the device.
         let host = |kind| (kind, Device::Cpu);
         if self.config.objective.is_discrete() {
@@ -111,7 +114,12 @@ impl DiffusionModel {
             return noise_levels::timesteps(&self.schedule, steps);
         }
         let (min, max) = sampler.sigma_range(self.config.objective, &self.schedule);
-        noise_levels::karras(min, max, sampler.rho, steps)
+        let levels = if sampler.name == SamplerName::Consistency {
+            noise_levels::karras_open
+        } else {
+            noise_levels::karras
+        };
+        levels(min, max, sampler.rho, steps)
     }
 
     /// Calls of the denoiser in so many steps of the sampler.
@@ -133,7 +141,7 @@ impl DiffusionModel {
         })
     }
 
-    /// From `x` at the first of these noise levels to the last by the sampler; `noise(i)` is that of an ancestral step.
+    /// From `x` at the first of these noise levels to the last by the sampler; `noise(i)` is that of a step that adds some.
     pub(crate) fn solve(
         &self,
         guided: &mut Guided<'_>,
@@ -149,6 +157,7 @@ impl DiffusionModel {
                 samplers::dpm_solver_pp(&mut denoise, x, sigmas, self.config.sampler.order)
             }
             SamplerName::Heun => samplers::heun(&mut denoise, x, sigmas),
+            SamplerName::Consistency => samplers::consistency(&mut denoise, x, sigmas, noise),
         }
     }
 
@@ -168,7 +177,8 @@ impl DiffusionModel {
 impl Generator for DiffusionModel {
     fn phases(&self) -> Vec<Phase> {
         let optimizer = OptimizerConfig {
-            lr: 2e-3,
+            // Tuning starts from what training has found.
+            lr: if self.config.consistency.is_some() { 2e-4 } else { 2e-3 },
             betas: [0.9, 0.99],
             weight_decay: 0.01,
             warmup: 0.05,
@@ -177,7 +187,10 @@ impl Generator for DiffusionModel {
         vec![Phase { name: "denoiser", parameters: &["net"], every: 1, optimizer }]
     }
 
-    fn loss(&self, _phase: &Phase, batch: &Batch, _step: &StepContext) -> Result<Loss> {
+    fn loss(&self, _phase: &Phase, batch: &Batch, step: &StepContext) -> Result<Loss> {
+        if let Some(consistency) = &self.config.consistency {
+            return Ok(self.consistency_loss(consistency, batch, step.progress));
+        }
         let x0 = &batch.images - self.data.mean;
         let sigmas = self.training_sigmas(batch.len());
         let coefficients = self.coefficients(&sigmas);
@@ -194,7 +207,7 @@ impl Generator for DiffusionModel {
         Ok(Loss::new(weighted.mean(Kind::Float)).with_scalar("mse", &mse.mean(Kind::Float)))
     }
 
-    /// `temperature` scales the noise that sampling starts from, and for the ancestral sampler the noise of every step.
+    /// `temperature` scales the noise that sampling starts from, and that of every step that adds some.
     ///
     /// Guidance is two network calls where there was one.
     fn sample(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
@@ -228,7 +241,7 @@ impl Generator for DiffusionModel {
     }
 
     fn likelihood(&self) -> Offer<'_, dyn Likelihood> {
-        Ok(self)
+        if self.config.consistency.is_some() { Err(NO_FLOW) } else { Ok(self) }
     }
 
     fn noising(&self) -> Offer<'_, dyn Noising> {
@@ -236,7 +249,7 @@ impl Generator for DiffusionModel {
     }
 
     fn latents(&self) -> Offer<'_, dyn Latents> {
-        Ok(self)
+        if self.config.consistency.is_some() { Err(NO_FLOW) } else { Ok(self) }
     }
 
     fn inpaint(&self) -> Offer<'_, dyn Inpaint> {

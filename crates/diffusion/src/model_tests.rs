@@ -1,8 +1,8 @@
 //! The whole family on small networks.
 
 use crate::{
-    Diffusion, DiffusionConfig, Objective, OdeLikelihoodConfig, SamplerConfig, SamplerName,
-    ScheduleConfig, UNetConfig,
+    ConsistencyConfig, Diffusion, DiffusionConfig, Objective, OdeLikelihoodConfig, SamplerConfig,
+    SamplerName, ScheduleConfig, UNetConfig,
     test_support::{lock, spec},
 };
 use paragone_core::{
@@ -126,6 +126,14 @@ fn invalid_values_are_errors_naming_the_key() {
             ..default()
         }),
         "ode_likelihood.draws is 0, but must be at least 1"
+    );
+    assert_eq!(
+        message(with_sampler(SamplerName::Consistency, 2)),
+        "sampler.name is consistency, but goes with the key `consistency`"
+    );
+    assert_eq!(
+        message(DiffusionConfig { consistency: Some(ConsistencyConfig::default()), ..default() }),
+        "sampler.name is dpm-solver++, but must be consistency here"
     );
     let sampler = SamplerConfig { sigma_min: Some(50.0), ..SamplerConfig::default() };
     assert_eq!(
@@ -261,6 +269,57 @@ fn every_objective_learns() {
         let (first, last) = (losses[..25].iter().sum::<f64>(), losses[75..].iter().sum::<f64>());
         assert!(last < 0.8 * first, "{:?}: {first} to {last}", config.objective);
     }
+}
+
+/// Two images are possible: a denoiser's one call from pure noise gives their average, a tuned model's one of them.
+#[test]
+fn tuned_for_consistency_one_call_gives_one_image() {
+    let _lock = lock();
+    let spec = DataSpec { mean: 0.0, std: 0.7, ..data() };
+    let images =
+        Tensor::from_slice(&[0.7f32, -0.7]).reshape([2, 1, 1, 1]).expand([2, 1, 8, 8], false);
+    let images = images.repeat([16, 1, 1, 1]);
+    let batch = Batch { images, conditions: Conditions::none(32, &spec, Device::Cpu) };
+    let sampler = |name| SamplerConfig { name, steps: Some(1), ..SamplerConfig::default() };
+    let denoiser =
+        DiffusionConfig { p_std: 2.0, sampler: sampler(SamplerName::Ddim), ..Diffusion::tiny() };
+    let tuned = DiffusionConfig {
+        consistency: Some(ConsistencyConfig { halvings: 4 }),
+        sampler: sampler(SamplerName::Consistency),
+        ..denoiser.clone()
+    };
+    let (mut vars, model) = build(&denoiser, &spec, false);
+    let train = |vars: &VarStore, model: &dyn Generator, lr, steps: u64| {
+        let mut optimizer = nn::AdamW::default().build(vars, lr).unwrap();
+        for step in 0..steps {
+            let progress = step as f64 / steps as f64;
+            let context = StepContext { step, images: 32 * step, progress };
+            let loss = model.loss(&model.phases()[0], &batch, &context).unwrap();
+            optimizer.backward_step(&loss.total);
+        }
+    };
+    // Of the level that an image comes to on average, how far from 0, where the average of both is.
+    let decided = |model: &dyn Generator| {
+        let noise = Noise::new((0..64).collect(), Device::Cpu);
+        let conditions = Conditions::none(64, &spec, Device::Cpu);
+        let request = SampleRequest::new(&conditions, &noise);
+        let drawn = model.sample(&request, &mut watch).unwrap();
+        let levels = drawn.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Float);
+        levels.abs().mean(Kind::Float).double_value(&[])
+    };
+    train(&vars, &*model, 5e-3, 200);
+    assert!(decided(&*model) < 0.3, "{}", decided(&*model));
+    let (tuned_vars, tuned) = build(&tuned, &spec, false);
+    vars.freeze();
+    let trained = vars.variables();
+    tch::no_grad(|| {
+        for (name, mut value) in tuned_vars.variables() {
+            value.copy_(&trained[&name]);
+        }
+    });
+    train(&tuned_vars, &*tuned, 2e-3, 400);
+    assert!(decided(&*tuned) > 0.5, "{}", decided(&*tuned));
+    assert!(tuned.likelihood().is_err() && tuned.latents().is_err());
 }
 
 #[test]

@@ -12,11 +12,18 @@ pub(crate) fn timesteps(schedule: &NoiseSchedule, steps: usize) -> Vec<f64> {
 
 /// `steps` levels from `max` to `min`, evenly apart in σ^(1/ρ), then 0 (Karras et al. 2022, eq. 5). One step starts at `max`.
 pub(crate) fn karras(min: f64, max: f64, rho: f64, steps: usize) -> Vec<f64> {
+    evenly(min, max, rho, steps, steps.max(2) - 1)
+}
+
+/// `steps` levels from `max` towards `min`, which would be the next, evenly apart in σ^(1/ρ), then 0.
+pub(crate) fn karras_open(min: f64, max: f64, rho: f64, steps: usize) -> Vec<f64> {
+    evenly(min, max, rho, steps, steps)
+}
+
+/// The first `steps` levels on the way from `max` to `min` in `intervals`, then 0.
+fn evenly(min: f64, max: f64, rho: f64, steps: usize, intervals: usize) -> Vec<f64> {
     let (first, last) = (max.powf(1.0 / rho), min.powf(1.0 / rho));
-    let level = |i: usize| {
-        let share = i as f64 / (steps.max(2) - 1) as f64;
-        (first + share * (last - first)).powf(rho)
-    };
+    let level = |i: usize| (first + (last - first) * i as f64 / intervals as f64).powf(rho);
     (0..steps).map(level).chain([0.0]).collect()
 }
 
@@ -52,5 +59,8 @@ mod tests {
             assert!((got - want).abs() < 1e-9 * want.max(1e-3), "{got} is not {want}");
         }
         assert_eq!(karras(0.01, 40.0, 7.0, 1).len(), 2);
+        let open = karras_open(0.01, 40.0, 7.0, 3);
+        assert!((open[2] - want[2]).abs() < 1e-9);
+        assert_eq!((open.len(), open[3]), (4, 0.0));
     }
 }

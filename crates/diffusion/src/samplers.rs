@@ -1,7 +1,7 @@
-//! From noise to image: four samplers on one denoiser, each a loop over noise levels.
+//! From noise to image: five samplers on one denoiser, each a loop over noise levels.
 //!
 //! `sigmas` fall to 0, which is their last entry; `x` is f32 `x_0 + σ ε` at the first of them; `denoise(x, σ)` is D(x; σ), one
-//! network call. All but [`ancestral`] solve the probability flow dx/dσ = (x − D(x; σ)) / σ (Karras et al. 2022, eq. 3).
+//! network call. All but [`ancestral`] and [`consistency`] solve the probability flow dx/dσ = (x − D(x; σ)) / σ (Karras et al. 2022, eq. 3).
 
 use paragone_core::Result;
 use tch::Tensor;
@@ -52,6 +52,22 @@ pub(crate) fn heun(denoise: &mut Denoise, mut x: Tensor, sigmas: &[f64]) -> Resu
         } else {
             let corrected = (&euler - denoise(&euler, next)?) / next;
             x += (slope + corrected) * ((next - sigma) / 2.0);
+        }
+    }
+    Ok(x)
+}
+
+/// To the image at every step, then noise again for the next (Song et al. 2023, algorithm 1); `noise(i)` as for [`ancestral`].
+pub(crate) fn consistency(
+    denoise: &mut Denoise,
+    mut x: Tensor,
+    sigmas: &[f64],
+    noise: &dyn Fn(usize) -> Tensor,
+) -> Result<Tensor> {
+    for (i, pair) in sigmas.windows(2).enumerate() {
+        x = denoise(&x, pair[0])?;
+        if pair[1] > 0.0 {
+            x += noise(i) * pair[1];
         }
     }
     Ok(x)

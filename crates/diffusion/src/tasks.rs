@@ -40,18 +40,23 @@ impl Inpaint for DiffusionModel {
     }
 }
 
+impl DiffusionModel {
+    /// Whether an edit finds the noise behind its source.
+    fn inverts(&self) -> bool {
+        self.config.edit.method == EditMethod::Inversion && self.config.consistency.is_none()
+    }
+}
+
 /// From the source a part of the way to noise, and back under what is asked for. Strength is the share of the noise levels gone
 /// through; the noise is either found by following the probability flow under the source's own conditions, so that what
 /// they say is what is left behind (Song et al. 2021), or drawn (SDEdit, Meng et al. 2022).
 impl Edit for DiffusionModel {
     fn method(&self) -> String {
-        let config = &self.config.edit;
-        match config.method {
-            EditMethod::Inversion => format!(
-                "inversion under the source's conditions, at most {} of {} steps",
-                config.steps, config.steps
-            ),
-            EditMethod::Noise => format!("noise (SDEdit), at most {} steps", config.steps),
+        let steps = self.config.edit.steps;
+        if self.inverts() {
+            format!("inversion under the source's conditions, at most {steps} of {steps} steps")
+        } else {
+            format!("noise (SDEdit), at most {steps} steps")
         }
     }
 
@@ -70,7 +75,7 @@ impl Edit for DiffusionModel {
         }
         let sigmas = &self.sigmas_in(config.steps)[config.steps - taken..];
         let x0 = &source.images - self.data.mean;
-        let inverts = config.method == EditMethod::Inversion;
+        let inverts = self.inverts();
         let back = if inverts { 2 * taken - 1 } else { self.denoisings(taken) };
         let there = if inverts { samplers::inverted_calls(taken) } else { 0 };
         tch::no_grad(|| {

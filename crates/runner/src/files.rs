@@ -98,6 +98,11 @@ impl RunDir {
 pub struct ModelDir(PathBuf);
 
 impl ModelDir {
+    /// The model in this directory.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
     /// The directory itself.
     pub fn path(&self) -> &Path {
         &self.0

@@ -49,7 +49,7 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     let device = prepare(&args.device, threads)?;
     let data = open_data(args, experiment)?;
     experiment.check_data(&data.spec)?;
-    check_phases(experiment, &data, run, device)?;
+    check_models(experiment, &data, run, device)?;
     evaluate::check(experiment, &data, device)?;
     if args.dry_run {
         return dry_run(experiment, &data, run, device);
@@ -95,15 +95,15 @@ fn open_data(args: &RunArgs, experiment: &Experiment) -> Result<RunData> {
     opened
 }
 
-/// Checks the names of phases, which only the built models know.
-fn check_phases(
+/// Checks what only the built models know.
+fn check_models(
     experiment: &Experiment,
     data: &RunData,
     run: &RunDir,
     device: Device,
 ) -> Result<()> {
     experiment.models.iter().try_for_each(|model| {
-        Session::new(experiment, &model.name, data, run.model(&model.name), device)?.check_phases()
+        Session::new(experiment, &model.name, data, run.model(&model.name), device)?.check()
     })
 }
 

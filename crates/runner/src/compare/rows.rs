@@ -2,7 +2,7 @@
 
 use super::{Compared, Model};
 use crate::{
-    config::Experiment,
+    config::{Experiment, ModelConfig},
     evaluate::{self, CalibrationScores, LikelihoodScore, ModelScores, Scored, SplitScores},
     train::Summary,
 };
@@ -38,7 +38,7 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             family: config.model.family().to_owned(),
             seed: run.experiment.seed,
             parameters: summary.parameters,
-            train: training(&run.experiment, summary),
+            train: training(&run.experiment, config, summary),
             sampling: Sampling {
                 network_calls: scores.network_calls,
                 seconds_per_image: scores.seconds_per_image,
@@ -223,9 +223,13 @@ fn memorization(scores: &ModelScores) -> Option<Memorization> {
     })
 }
 
-fn training(experiment: &Experiment, summary: &Summary) -> Training {
+fn training(experiment: &Experiment, config: &ModelConfig, summary: &Summary) -> Training {
+    let budget = &experiment.train.budget;
     Training {
-        budget: experiment.train.budget.to_string(),
+        budget: match &config.train.from {
+            Some(from) => format!("{budget} from {}", from.display()),
+            None => budget.to_string(),
+        },
         images: summary.images,
         seconds: summary.seconds,
         flops: summary.flops,

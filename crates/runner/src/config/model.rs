@@ -8,7 +8,7 @@ use crate::families::Model;
 use paragone_core::{OptimizerConfig, Phase, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// One model of an experiment.
 #[derive(Debug)]
@@ -31,6 +31,10 @@ impl Clone for ModelConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelTrain {
+    /// Folder of a trained model, such as `runs/fashion-mnist/diffusion`, whose averaged weights training begins with. It must
+    /// have this one's network and data; its own cost is not counted here. Relative to the current directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// Images in one optimiser step, instead of the experiment's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u64>,

@@ -5,18 +5,19 @@ use super::{
     plan::{self, Measured},
 };
 use crate::{
-    config::{Experiment, Interval, ModelConfig, Precision, TrainConfig},
+    config::{Experiment, Interval, ModelConfig, ModelTrain, Precision, TrainConfig},
     data::RunData,
     draw::Drawing,
-    files::{Lock, ModelDir, create_dir, read_json_if_there, remove_asides, write_json},
+    files::{Lock, ModelDir, create_dir, read_json, read_json_if_there, remove_asides, write_json},
     interrupt,
     log::{Events, MetricsLog, Record, Reporter},
     manifest::LIBTORCH,
     prompts::Prompts,
     trained::find_model,
 };
-use anyhow::{Result, bail};
-use paragone_core::StepContext;
+use anyhow::{Context, Result, bail, ensure};
+use paragone_core::{DataSpec, StepContext};
+use paragone_data::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -120,7 +121,13 @@ impl<'a> Session<'a> {
         };
         let mut trainer = self.trainer(precision, plan.images())?;
         let checkpoints = Checkpoints::new(self.dir.checkpoints());
-        let state = checkpoints.resume(&trainer)?.unwrap_or_default();
+        let state = match checkpoints.resume(&trainer)? {
+            Some(state) => state,
+            None => {
+                self.begin(&mut trainer)?;
+                State::default()
+            }
+        };
         self.train(&plan, &mut trainer, &checkpoints, state)
     }
 
@@ -155,14 +162,32 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Checks that the phases named in the experiment are the model's.
-    pub fn check_phases(&self) -> Result<()> {
-        if self.config.train.phases.is_empty() {
+    /// Checks what only a built model knows: that the phases named in the experiment are its own, and that it can begin with the
+    /// weights that it is to begin with.
+    pub fn check(&self) -> Result<()> {
+        let ModelTrain { phases, from, .. } = &self.config.train;
+        if phases.is_empty() && from.is_none() {
             return Ok(());
         }
-        let trainer = self.trainer(self.precision(), 1)?;
+        let mut trainer = self.trainer(self.precision(), 1)?;
         let phases: Vec<_> = trainer.phases().cloned().collect();
-        Ok(self.experiment.check_phases(self.config, &phases)?)
+        self.experiment.check_phases(self.config, &phases)?;
+        let begun = Checkpoints::new(self.dir.checkpoints()).latest()?.is_some();
+        if begun { Ok(()) } else { self.begin(&mut trainer) }
+    }
+
+    /// Gives a new trainer the weights of the model that training begins with, if it does.
+    fn begin(&self, trainer: &mut Trainer) -> Result<()> {
+        let Some(from) = &self.config.train.from else { return Ok(()) };
+        let mut begin = || {
+            let dir = ModelDir::new(from);
+            let spec: DataSpec = read_json(&dir.data())?;
+            let words = std::fs::read_to_string(dir.tokenizer()).ok();
+            let our_words = self.data.tokenizer.as_ref().map(Tokenizer::to_json);
+            ensure!(spec == self.data.spec && words == our_words, "it was trained on other data");
+            trainer.begin_with(&Checkpoints::new(dir.checkpoints()).latest_ema()?)
+        };
+        begin().with_context(|| format!("{} cannot begin with {}", self.name, from.display()))
     }
 
     /// Numbers about the model, before any training.

@@ -1,13 +1,14 @@
 //! One training step, for any family: gradients of the phase's parameters only, accumulation, clipping, AdamW, EMA.
 
 use super::{
+    checkpoint::read_tensors,
     ema::{self, Ema},
     optimizer::{FiniteFlag, PhaseOptimizer},
 };
 use crate::{config::ModelTrain, families::Model};
 use anyhow::{Context, Result, ensure};
 use paragone_core::{Batch, DataSpec, Generator, Loss, Phase, StepContext, mix};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 use tch::{Device, Kind, Tensor, nn};
 
 /// What a step depends on beside the model and the batch.
@@ -58,6 +59,13 @@ impl Trainer {
         let optimizers = phase_optimizers(&vars, &*generator, &options.overrides)?;
         let finite = FiniteFlag::new(options.device);
         Ok(Self { options, vars, model: generator, optimizers, ema, finite })
+    }
+
+    /// Begins with weights of an equal model, read from a file.
+    pub fn begin_with(&mut self, weights: &Path) -> Result<()> {
+        read_tensors(weights, &self.model_state())?;
+        self.ema.update(0.0);
+        Ok(())
     }
 
     /// The averaged model, from which samples come.
