@@ -151,6 +151,24 @@ fn training_begins_with_another_models_weights() {
     let row = &json(&out.join("comparison/results.json"))["rows"][0];
     assert!(row["train"]["budget"].as_str().expect("a budget").contains(&from), "{row}");
 
+    // By its name, with room for two trainings at a time: the second waits for the first.
+    let text = fs::read_to_string(&path).expect("an experiment");
+    let mut root: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
+    let mut teacher = root["models"][family].clone();
+    teacher["train"] = serde_yaml::Mapping::new().into();
+    root["models"][family]["train"]["from"] = "teacher".into();
+    let student = root["models"][family].clone();
+    let models: serde_yaml::Mapping =
+        [("teacher".into(), teacher), (family.into(), student)].into_iter().collect();
+    root["models"] = models.into();
+    root["train"]["jobs"] = 2.into();
+    let both = dir.join("both.yaml");
+    fs::write(&both, serde_yaml::to_string(&root).expect("plain data")).expect("a file");
+    run(&both, &dir.join("both"), &[]).expect(0);
+    let begun_with = read(&dir.join("both/teacher"), "ema.safetensors");
+    let trained = read(&dir.join("both").join(family), "model.safetensors");
+    assert!(parameters.iter().all(|&name| trained[name].equal(&begun_with[name])));
+
     let refused = |value: &str, more: &[&str]| {
         let set = format!("{}={value}", still[2]);
         let ended = run(&path, &dir.join("refused"), &[&["--set", &set], more].concat());

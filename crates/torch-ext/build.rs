@@ -3,7 +3,8 @@
 
 use std::{env, path::PathBuf};
 
-const SOURCES: [&str; 4] = ["cpp/adamw.cpp", "cpp/autocast.cpp", "cpp/cuda.cpp", "cpp/flops.cpp"];
+const SOURCES: [&str; 5] =
+    ["cpp/adamw.cpp", "cpp/autocast.cpp", "cpp/cuda.cpp", "cpp/flops.cpp", "cpp/lists.cpp"];
 
 fn main() {
     // torch-sys has `links = "tch"`, so what its build script says arrives as DEP_TCH_*.

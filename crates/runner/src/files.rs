@@ -108,6 +108,11 @@ impl ModelDir {
         &self.0
     }
 
+    /// Another model of the same run.
+    pub fn sibling(&self, name: &str) -> Self {
+        Self(self.0.with_file_name(name))
+    }
+
     /// How long to train, fixed before step 0.
     pub fn plan(&self) -> PathBuf {
         self.0.join("plan.json")

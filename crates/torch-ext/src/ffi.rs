@@ -32,6 +32,23 @@ unsafe extern "C" {
     pub fn torch_ext_autocast_set(cuda: i32, state: *const AutocastState) -> *mut c_char;
     pub fn torch_ext_flops_start(so_far: *mut u64) -> *mut c_char;
     pub fn torch_ext_flops_stop(so_far: *mut u64) -> *mut c_char;
+    pub fn torch_ext_clear_gradients(tensors: *const *mut C_tensor, n: usize) -> *mut c_char;
+    pub fn torch_ext_norm(
+        tensors: *const *mut C_tensor,
+        n: usize,
+        norm: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub fn torch_ext_scale(
+        tensors: *const *mut C_tensor,
+        n: usize,
+        factor: *const C_tensor,
+    ) -> *mut c_char;
+    pub fn torch_ext_lerp(
+        from: *const *mut C_tensor,
+        to: *const *mut C_tensor,
+        n: usize,
+        share: f64,
+    ) -> *mut c_char;
     pub fn torch_ext_libtorch_cpu_path() -> *mut c_char;
     pub fn torch_ext_open_library(path: *const c_char) -> *mut c_char;
 }

@@ -1,4 +1,5 @@
-//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, autocast on every device, a FLOP counter,
+//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, operations on
+//! lists of tensors, autocast on every device, a FLOP counter,
 //! CUDA opened at run time, two facts about memory, and a way out.
 //!
 //! The only crate with `unsafe`. Its C++ side is in `cpp/`, one job a file; no C++ exception gets past it.
@@ -10,6 +11,7 @@ mod error;
 mod exit;
 mod ffi;
 mod flops;
+mod lists;
 mod memory;
 
 pub use adamw::AdamW;
@@ -18,4 +20,5 @@ pub use cuda::{open_cuda, synchronize};
 pub use error::Error;
 pub use exit::exit_at_once;
 pub use flops::FlopCounter;
+pub use lists::{clear_gradients, lerp, norm, scale};
 pub use memory::{peak_memory_bytes, tune_allocator};

@@ -17,7 +17,6 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use paragone_data::{DataConfig, DataError};
 use std::{
-    collections::VecDeque,
     path::Path,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::Duration,
@@ -225,7 +224,8 @@ fn train_all(
     run: &RunDir,
 ) -> Result<Option<Vec<Untrained>>> {
     let trained = |name: &str| run.model(name).summary().exists();
-    let mut waiting: VecDeque<&str> =
+    // A model that begins with another waits for it.
+    let mut waiting: Vec<&str> =
         experiment.models.iter().map(|model| &*model.name).filter(|name| !trained(name)).collect();
     let jobs = experiment.train.jobs as usize;
     let mut running: Vec<(&str, Child)> = Vec::new();
@@ -234,8 +234,14 @@ fn train_all(
     while !(running.is_empty() && (waiting.is_empty() || stopped)) {
         while !stopped
             && running.len() < jobs
-            && let Some(name) = waiting.pop_front()
+            && let Some(next) = waiting.iter().position(|name| {
+                let model = experiment.model(name).expect("a model of the experiment");
+                let teacher = experiment.teacher(model).map(|teacher| &*teacher.name);
+                let is_teacher = |name: &&str| Some(*name) == teacher;
+                !waiting.iter().chain(running.iter().map(|(name, _)| name)).any(is_teacher)
+            })
         {
+            let name = waiting.remove(next);
             running.push((name, start_training(args, run, name, jobs > 1)?));
         }
         let mut still = Vec::new();

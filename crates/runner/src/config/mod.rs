@@ -38,6 +38,7 @@ use paragone_core::{DataSpec, Phase};
 use paragone_data::DataConfig;
 use serde_yaml::{Mapping, Value};
 use source::Source;
+use std::path::Path;
 
 /// An experiment, every default filled in.
 #[derive(Debug, Clone)]
@@ -61,6 +62,13 @@ impl Experiment {
     /// The model of a name.
     pub fn model(&self, name: &str) -> Option<&ModelConfig> {
         self.models.iter().find(|model| model.name == name)
+    }
+
+    /// The model of this experiment that another one's training begins with, if it is one of these.
+    pub fn teacher(&self, student: &ModelConfig) -> Option<&ModelConfig> {
+        let from = student.train.from.as_deref()?;
+        let mut above = self.models.iter().take_while(|model| model.name != student.name);
+        above.find(|model| from == Path::new(&model.name))
     }
 
     /// Where the value at a path, such as `["models", "vae", "beta"]`, was written.

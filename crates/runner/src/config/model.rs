@@ -31,8 +31,9 @@ impl Clone for ModelConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelTrain {
-    /// Folder of a trained model, such as `runs/fashion-mnist/diffusion`, whose averaged weights training begins with. It must
-    /// have this one's network and data; its own cost is not counted here. Relative to the current directory.
+    /// The trained model whose averaged weights training begins with: one above it in the experiment by its name, or a folder
+    /// such as `runs/fashion-mnist/diffusion`, relative to the current directory. Its network and data must be this one's; what
+    /// its own training cost is not counted again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// Images in one optimiser step, instead of the experiment's.

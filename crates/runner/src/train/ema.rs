@@ -9,38 +9,43 @@ use tch::{Tensor, nn};
 pub struct Ema {
     pub vars: nn::VarStore,
     pub model: Box<dyn Generator>,
-    /// (average, trained value) of each parameter.
-    parameters: Vec<(Tensor, Tensor)>,
+    /// Averages of the parameters, and the trained values.
+    parameters: (Vec<Tensor>, Vec<Tensor>),
     /// (copy, value) of each buffer.
     buffers: Vec<(Tensor, Tensor)>,
 }
 
 impl Ema {
     /// `model` lives on `vars` and has the structure of the model on `trained`, whose values it takes.
-    pub fn new(mut vars: nn::VarStore, model: Box<dyn Generator>, trained: &nn::VarStore) -> Self {
+    pub fn new(
+        mut vars: nn::VarStore,
+        model: Box<dyn Generator>,
+        trained: &nn::VarStore,
+    ) -> Result<Self, torch_ext::Error> {
         vars.freeze();
         let pairs = named_variables(&vars).into_iter().zip(named_variables(trained));
-        let (mut parameters, mut buffers) = (Vec::new(), Vec::new());
+        let (mut parameters, mut buffers) = ((Vec::new(), Vec::new()), Vec::new());
         for ((name, average), (trained_name, value)) in pairs {
             assert_eq!(name, trained_name, "a family built two different models");
-            let kept = if value.requires_grad() { &mut parameters } else { &mut buffers };
-            kept.push((average, value));
+            if value.requires_grad() {
+                parameters.extend([(average, value)]);
+            } else {
+                buffers.push((average, value));
+            }
         }
         let mut ema = Self { vars, model, parameters, buffers };
-        ema.update(0.0);
-        ema
+        ema.update(0.0)?;
+        Ok(ema)
     }
 
     /// Averages become `decay` of themselves and `1 - decay` of the trained values; buffers are copied.
-    pub fn update(&mut self, decay: f64) {
-        tch::no_grad(|| {
-            for (average, value) in &mut self.parameters {
-                let _ = average.lerp_(value, 1.0 - decay);
-            }
-            for (copy, value) in &mut self.buffers {
-                copy.copy_(value);
-            }
-        });
+    pub fn update(&mut self, decay: f64) -> Result<(), torch_ext::Error> {
+        let (averages, trained) = &self.parameters;
+        torch_ext::lerp(averages, trained, 1.0 - decay)?;
+        for (copy, value) in &mut self.buffers {
+            tch::no_grad(|| copy.copy_(value));
+        }
+        Ok(())
     }
 }
 

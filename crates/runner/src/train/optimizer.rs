@@ -37,8 +37,8 @@ impl PhaseOptimizer {
         }
     }
 
-    pub fn zero_grad(&mut self) {
-        self.params.iter_mut().for_each(Tensor::zero_grad);
+    pub fn clear_gradients(&self) -> Result<(), torch_ext::Error> {
+        torch_ext::clear_gradients(&self.params)
     }
 
     /// Updates the parameters from their gradients and returns the gradients' norm before clipping, an f32 scalar on
@@ -49,8 +49,7 @@ impl PhaseOptimizer {
         tch::no_grad(|| {
             // A parameter that the loss did not touch has a gradient of zero.
             let grads: Vec<Tensor> = self.params.iter().map(gradient_or_zero).collect();
-            let norms: Vec<Tensor> = grads.iter().map(Tensor::norm).collect();
-            let norm = Tensor::stack(&norms, 0).norm();
+            let norm = torch_ext::norm(&grads)?;
             if let Some(limit) = skip_above
                 && progress >= warmup
                 && norm.double_value(&[]) > limit
@@ -58,10 +57,7 @@ impl PhaseOptimizer {
                 return Ok(norm);
             }
             if let Some(clip) = clip {
-                let scale = (clip / (&norm + 1e-6)).clamp_max(1.0);
-                for mut grad in grads.iter().map(Tensor::shallow_clone) {
-                    let _ = grad.g_mul_(&scale);
-                }
+                torch_ext::scale(&grads, &(clip / (&norm + 1e-6)).clamp_max(1.0))?;
             }
             let update = torch_ext::AdamW {
                 lr: self.phase.optimizer.lr_at(progress),
@@ -101,8 +97,9 @@ impl FiniteFlag {
         Self(Tensor::ones([], (Kind::Bool, device)))
     }
 
+    /// `value`: a scalar.
     pub fn and(&mut self, value: &Tensor) {
-        self.0 = self.0.logical_and(&value.isfinite().all());
+        self.0 = self.0.logical_and(&value.isfinite());
     }
 
     /// Waits for the device.

@@ -173,14 +173,40 @@ impl<'a> Session<'a> {
         let phases: Vec<_> = trainer.phases().cloned().collect();
         self.experiment.check_phases(self.config, &phases)?;
         let begun = Checkpoints::new(self.dir.checkpoints()).latest()?.is_some();
-        if begun { Ok(()) } else { self.begin(&mut trainer) }
+        match self.experiment.teacher(self.config) {
+            _ if begun => Ok(()),
+            None => self.begin(&mut trainer),
+            Some(teacher) => {
+                let dir = self.dir.sibling(&teacher.name);
+                let teacher =
+                    Session::new(self.experiment, &teacher.name, self.data, dir, self.device)?;
+                let shapes = |trainer: Trainer| -> Vec<(String, Vec<i64>)> {
+                    let state = trainer.model_state().into_iter();
+                    state.map(|(name, value)| (name, value.size())).collect()
+                };
+                ensure!(
+                    shapes(teacher.trainer(self.precision(), 1)?) == shapes(trainer),
+                    "{} cannot begin with {}: it has another network",
+                    self.name,
+                    teacher.name
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Gives a new trainer the weights of the model that training begins with, if it does.
     fn begin(&self, trainer: &mut Trainer) -> Result<()> {
         let Some(from) = &self.config.train.from else { return Ok(()) };
         let mut begin = || {
-            let dir = ModelDir::new(from);
+            let dir = match self.experiment.teacher(self.config) {
+                Some(teacher) => {
+                    let dir = self.dir.sibling(&teacher.name);
+                    ensure!(dir.summary().is_file(), "it has not been trained to its end");
+                    dir
+                }
+                None => ModelDir::new(from),
+            };
             let spec: DataSpec = read_json(&dir.data())?;
             let words = std::fs::read_to_string(dir.tokenizer()).ok();
             let our_words = self.data.tokenizer.as_ref().map(Tokenizer::to_json);

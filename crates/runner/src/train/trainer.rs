@@ -55,7 +55,7 @@ impl Trainer {
         };
         let (vars, generator) = build()?;
         let (ema_vars, ema_model) = build()?;
-        let ema = Ema::new(ema_vars, ema_model, &vars);
+        let ema = Ema::new(ema_vars, ema_model, &vars)?;
         let optimizers = phase_optimizers(&vars, &*generator, &options.overrides)?;
         let finite = FiniteFlag::new(options.device);
         Ok(Self { options, vars, model: generator, optimizers, ema, finite })
@@ -64,8 +64,7 @@ impl Trainer {
     /// Begins with weights of an equal model, read from a file.
     pub fn begin_with(&mut self, weights: &Path) -> Result<()> {
         read_tensors(weights, &self.model_state())?;
-        self.ema.update(0.0);
-        Ok(())
+        Ok(self.ema.update(0.0)?)
     }
 
     /// The averaged model, from which samples come.
@@ -91,7 +90,7 @@ impl Trainer {
             seen as f64,
             self.options.ema_half_life,
             self.options.ema_rampup,
-        ));
+        ))?;
         Ok(scalars)
     }
 
@@ -102,8 +101,8 @@ impl Trainer {
         context: &StepContext,
     ) -> Result<Scalars> {
         self.optimizers[index].set_requires_grad(true);
-        self.optimizers[index].zero_grad();
         let optimizer = &self.optimizers[index];
+        optimizer.clear_gradients()?;
         let phase = &optimizer.phase;
 
         let loss = self.accumulated_loss(index, batch, context)?;
@@ -111,8 +110,7 @@ impl Trainer {
         tch::no_grad(|| self.model.after_step(phase, &loss, context))?;
         optimizer.set_requires_grad(false);
 
-        self.finite.and(&loss.total);
-        self.finite.and(&norm);
+        self.finite.and(&(&loss.total + &norm));
         let name = |scalar: &str| format!("{}.{scalar}", phase.name);
         let mut scalars: Scalars =
             loss.scalars.into_iter().map(|(scalar, value)| (name(scalar), value)).collect();
