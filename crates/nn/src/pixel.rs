@@ -261,19 +261,14 @@ impl PixelHead {
     /// Unnormalized log-probabilities `[n, 256, h, w]` of the next channel's levels, given those of the earlier channels,
     /// i64 `[n, earlier, h, w]`, at a temperature.
     fn level_logits(&self, params: &Tensor, earlier: &Tensor, temperature: f64) -> Tensor {
-        let [n, channel, h, w] = earlier.size()[..] else { panic!("levels are [n, c, h, w]") };
+        let channel = earlier.size()[1];
         let mixtures = match &self.form {
             Form::Mixture { mixtures } => *mixtures,
             Form::Softmax { couplings } => {
                 let own = params.narrow(1, channel * NUM_LEVELS, NUM_LEVELS);
-                let tables = couplings.iter().flat_map(|all| {
-                    (0..channel).map(move |i| (i, all.get(num_couplings(channel) + i)))
-                });
-                let logits = tables.fold(own, |logits, (i, table)| {
-                    let added = table.index_select(0, &earlier.select(1, i).flatten(0, -1));
-                    let added = added.view([n, h, w, NUM_LEVELS]).permute([0, 3, 1, 2]);
-                    logits + added.to_kind(params.kind())
-                });
+                let own = own.permute([0, 2, 3, 1]);
+                let logits = coupled(couplings.as_ref(), own, &earlier.unbind(1));
+                let logits = logits.permute([0, 3, 1, 2]);
                 return if temperature == 1.0 { logits } else { logits / temperature };
             }
         };
@@ -298,20 +293,25 @@ impl PixelHead {
 fn softmax_log_prob(couplings: Option<&Tensor>, params: &Tensor, levels: &Tensor) -> Tensor {
     let [n, c, h, w] = levels.size()[..] else { panic!("levels are [n, c, h, w]") };
     let logits = params.permute([0, 2, 3, 1]).reshape([-1, c, NUM_LEVELS]);
-    let levels = levels.permute([0, 2, 3, 1]).reshape([-1, c]);
+    let levels = levels.permute([0, 2, 3, 1]).reshape([-1, c]).unbind(1);
     let of_channel = |channel| {
-        let tables = couplings
-            .iter()
-            .flat_map(|all| (0..channel).map(move |i| (i, all.get(num_couplings(channel) + i))));
-        let own = tables.fold(logits.select(1, channel), |logits, (i, table)| {
-            let added = Tensor::embedding(&table, &levels.select(1, i), -1, false, false);
-            logits + added.to_kind(params.kind())
-        });
-        let target = levels.select(1, channel);
-        -own.cross_entropy_loss(&target, None::<Tensor>, Reduction::None, -100, 0.0)
+        let earlier = &levels[..channel as usize];
+        let own = coupled(couplings, logits.select(1, channel), earlier);
+        let target = &levels[channel as usize];
+        -own.cross_entropy_loss(target, None::<Tensor>, Reduction::None, -100, 0.0)
     };
     let sum = (1..c).map(of_channel).fold(of_channel(0), |sum, next| sum + next);
     sum.view([n, h, w])
+}
+
+/// A channel's logits `[.., 256]` of its own, and what the levels of each earlier channel, i64 `[..]`, add to them.
+fn coupled(couplings: Option<&Tensor>, own: Tensor, earlier: &[Tensor]) -> Tensor {
+    let Some(couplings) = couplings else { return own };
+    let kind = own.kind();
+    earlier.iter().zip(num_couplings(earlier.len() as i64)..).fold(own, |logits, (levels, pair)| {
+        let table = couplings.get(pair);
+        logits + Tensor::embedding(&table, levels, -1, false, false).to_kind(kind)
+    })
 }
 
 /// Pairs of the first `channels` channels, of each of which the later depends on the earlier; also the place of the first
