@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{fmt, ops::Range};
 use tch::{Device, Kind, Tensor};
+use torch_ext::Bytes;
 
 /// Images at the end of train that `validation: true` keeps out of training.
 pub(crate) const VALIDATION_IMAGES: u64 = 5_000;
@@ -67,7 +68,7 @@ pub struct Edits {
 }
 
 /// A source of images.
-pub trait Dataset: fmt::Debug + Send + Sync {
+pub trait Dataset: fmt::Debug {
     /// What experiments call it.
     fn name(&self) -> &str;
 
@@ -127,10 +128,22 @@ impl ImageSet {
     ) -> Self {
         let n = pixels.len() / shape.numel() as usize;
         assert_eq!(n * shape.numel() as usize, pixels.len(), "whole images");
-        assert!(classes.as_ref().is_none_or(|c| c.len() == n), "one class an image");
-        assert!(captions.as_ref().is_none_or(|c| c.len() == n), "one caption an image");
-        let hash = content_hash(pixels, shape, classes.as_deref(), captions.as_deref());
         let images = Tensor::from_slice(pixels).reshape(shape.batch(n as i64));
+        Self::of(&images, classes, captions)
+    }
+
+    /// Images as they lie in memory, u8 `[n, c, h, w]`, not copied; the rest as for [`ImageSet::new`].
+    ///
+    /// # Panics
+    /// If they are anything else, or the numbers of images, classes and captions do not agree.
+    pub fn of(images: &Tensor, classes: Option<Vec<i64>>, captions: Option<Vec<String>>) -> Self {
+        let (n, channels, height, width) = images.size4().expect("images are [n, c, h, w]");
+        assert!(classes.as_ref().is_none_or(|c| c.len() == n as usize), "one class an image");
+        assert!(captions.as_ref().is_none_or(|c| c.len() == n as usize), "one caption an image");
+        let images = images.contiguous();
+        let shape = ImageShape { channels, height, width };
+        let hash =
+            content_hash(&Bytes::of(&images), shape, classes.as_deref(), captions.as_deref());
         let classes = classes.map(|c| Tensor::from_slice(&c));
         Self {
             images,
@@ -183,16 +196,6 @@ impl ImageSet {
         self.attributes.as_ref().map(Tensor::shallow_clone).or_else(classes)
     }
 
-    /// Images alone, u8 `[n, c, h, w]`.
-    ///
-    /// # Panics
-    /// If they are anything else.
-    pub fn of(images: &Tensor) -> Self {
-        let (_, channels, height, width) = images.size4().expect("images are [n, c, h, w]");
-        let pixels = Vec::<u8>::try_from(images.flatten(0, -1)).expect("images are u8");
-        Self::new(&pixels, ImageShape { channels, height, width }, None, None)
-    }
-
     /// The images in `rows`, i64 `[m]`, with all that is known of them.
     pub fn rows(&self, rows: &Tensor) -> Self {
         let of = |t: &Option<Tensor>| t.as_ref().map(|t| t.index_select(0, rows));
@@ -201,17 +204,13 @@ impl ImageSet {
         let captions: Option<Vec<String>> =
             captions.map(|all| numbers.iter().map(|&row| all[row as usize].clone()).collect());
         let (images, classes) = (self.images.index_select(0, rows), of(&self.classes));
-        let levels = Vec::<u8>::try_from(images.flatten(0, -1)).expect("u8 images");
-        let ids = classes.as_ref().map(|ids| Vec::<i64>::try_from(ids).expect("i64 classes"));
+        let classes = classes.as_ref().map(|ids| Vec::try_from(ids).expect("i64 classes"));
         Self {
-            hash: content_hash(&levels, self.shape(), ids.as_deref(), captions.as_deref()),
-            images,
-            classes,
-            captions,
             attributes: of(&self.attributes),
             asked: of(&self.asked),
             tokens: of(&self.tokens),
             objects: of(&self.objects),
+            ..Self::of(&images, classes, captions)
         }
     }
 

@@ -3,6 +3,7 @@
 mod cifar10;
 mod config;
 mod dataset;
+mod decoded;
 mod emoji;
 mod error;
 mod fetch;
@@ -24,7 +25,7 @@ mod text;
 pub use config::{Condition, DataConfig, Scenes};
 pub use dataset::{Dataset, Edits, ImageSet, Split, data_spec, hex};
 pub use error::DataError;
-pub use fetch::{Watch, fetch};
+pub use fetch::{Watch, fetch, unwatched};
 pub use image_file::{read_image, read_picture};
 pub use images::read_images;
 pub use loader::{Loader, LoaderOptions};
@@ -34,13 +35,21 @@ pub use shapes::EditKind;
 pub use spec::{DatasetSpec, FileSpec, Package, Registry, spec, specs};
 pub use text::{Tokenizer, Words};
 
+use image_folder::Listing;
 use std::path::Path;
 
 /// The dataset that a configuration asks for; `datasets_dir` is where [`fetch`] puts files.
 ///
+/// The images of a folder are decoded into a file in `datasets_dir/decoded`, which takes a while at first; it can be deleted
+/// at any time, and is made again.
+///
 /// # Errors
 /// [`DataError`] naming the key that is wrong, or the file that is missing or wrong.
-pub fn open(config: &DataConfig, datasets_dir: &Path) -> Result<Box<dyn Dataset>, DataError> {
+pub fn open(
+    config: &DataConfig,
+    datasets_dir: &Path,
+    watch: Watch<'_>,
+) -> Result<Box<dyn Dataset>, DataError> {
     config.validate()?;
     let spec = spec(&config.dataset)?;
     if let (Some(shape), Some(size)) = (spec.shape, config.size)
@@ -52,21 +61,33 @@ pub fn open(config: &DataConfig, datasets_dir: &Path) -> Result<Box<dyn Dataset>
     let folder = config.path.clone().unwrap_or_else(|| datasets_dir.join(&spec.name));
     let dataset: Box<dyn Dataset> = match spec.name.as_str() {
         "shapes" => Box::new(shapes::Shapes::new(config)?),
-        "image-folder" => Box::new(image_folder::ImageFolder::new(config)?),
+        "image-folder" => {
+            let listing = Listing::new(config)?;
+            // Before all is decoded.
+            check(config.condition, listing.class_names(), listing.has_captions())?;
+            Box::new(listing.decode(&datasets_dir.join("decoded"), watch)?)
+        }
         "emoji" => Box::new(emoji::Emoji::new(spec, config, folder)?),
         "cifar10" => Box::new(cifar10::Cifar10::new(spec, config, folder)?),
         _ => Box::new(idx::Idx::new(spec, config, folder)?),
     };
-    if config.condition == Condition::Class && dataset.class_names().is_empty() {
-        let rule = "the images have no classes: put them into one folder a class, or use none";
-        return Err(DataError::invalid("condition", "class", rule));
-    }
-    if config.condition == Condition::Text && !dataset.has_captions() {
-        let rule =
-            "the images have no captions: put them into metadata.jsonl, or use class or none";
-        return Err(DataError::invalid("condition", "text", rule));
-    }
+    check(config.condition, dataset.class_names(), dataset.has_captions())?;
     Ok(dataset)
+}
+
+/// An error if images cannot be asked for in this way.
+fn check(condition: Condition, classes: &[String], captions: bool) -> Result<(), DataError> {
+    let (asked, rule) = match condition {
+        Condition::Class if classes.is_empty() => {
+            ("class", "the images have no classes: put them into one folder a class, or use none")
+        }
+        Condition::Text if !captions => (
+            "text",
+            "the images have no captions: put them into metadata.jsonl, or use class or none",
+        ),
+        _ => return Ok(()),
+    };
+    Err(DataError::invalid("condition", asked, rule))
 }
 
 #[cfg(test)]
@@ -75,14 +96,14 @@ mod tests {
     use crate::testing::Folder;
 
     fn open_error(config: &DataConfig) -> String {
-        open(config, Path::new("/nowhere")).unwrap_err().to_string()
+        open(config, Path::new("/nowhere"), &mut unwatched).unwrap_err().to_string()
     }
 
     #[test]
     fn every_spec_opens_or_says_what_is_missing() {
         for spec in specs() {
             let config = DataConfig { dataset: spec.name.clone(), ..DataConfig::default() };
-            match open(&config, Path::new("/nowhere")) {
+            match open(&config, Path::new("/nowhere"), &mut unwatched) {
                 Ok(dataset) => assert_eq!(dataset.name(), spec.name),
                 Err(DataError::NotFetched { dataset, .. }) => assert_eq!(dataset, spec.name),
                 Err(other) => assert_eq!(
@@ -110,6 +131,6 @@ mod tests {
         let text = DataConfig { condition: Condition::Text, ..bare.clone() };
         assert!(open_error(&text).contains("no captions"));
         let unconditional = DataConfig { condition: Condition::None, ..bare };
-        assert!(open(&unconditional, Path::new("/nowhere")).is_ok());
+        assert!(open(&unconditional, folder.path(), &mut unwatched).is_ok());
     }
 }

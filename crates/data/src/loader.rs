@@ -9,6 +9,7 @@ use std::{
     },
 };
 use tch::{Device, Kind, Tensor};
+use torch_ext::Bytes;
 
 /// Separates the random streams of one seed.
 const FLIP: u64 = 1;
@@ -67,7 +68,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Batches of `set`, whose levels it copies, in this order, from `options.first_image` on.
+    /// Batches of `set`, whose levels it shares, in this order, from `options.first_image` on.
     ///
     /// With `data.num_classes` 0 every class is dropped, without `data.text` every caption.
     ///
@@ -137,12 +138,12 @@ struct Rows {
 /// Makes batches. Plain loops: libtorch's operators would start teams of threads beside training's.
 #[derive(Debug)]
 struct Maker {
-    pixels: Vec<u8>,
+    pixels: Bytes,
     classes: Option<Vec<i64>>,
     /// `max_tokens` an image; none without captions.
     tokens: Vec<i64>,
-    /// Not 0 where an image's main object is; empty unless such holes are shown.
-    objects: Vec<u8>,
+    /// Not 0 where an image's main object is, if such holes are shown.
+    objects: Option<Bytes>,
     options: LoaderOptions,
     data: DataSpec,
     /// The pixel value of each level, by `from_levels`, so that loader and evaluation agree to the last bit.
@@ -152,12 +153,10 @@ struct Maker {
 impl Maker {
     fn new(set: &ImageSet, options: LoaderOptions, data: DataSpec) -> Self {
         assert_eq!(data.known_pixels, !options.masks.is_empty(), "holes for who sees them");
-        let objects = if options.masks.contains(&MaskKind::Object) {
-            let objects = set.objects.as_ref().expect("a set that knows its objects");
-            Vec::try_from(objects.flatten(0, -1)).expect("u8 objects on the host")
-        } else {
-            Vec::new()
-        };
+        let objects = options
+            .masks
+            .contains(&MaskKind::Object)
+            .then(|| Bytes::of(set.objects.as_ref().expect("a set that knows its objects")));
         let tokens = data.text.as_ref().map_or_else(Vec::new, |text| {
             let tokens = set.tokens.as_ref().expect("captions in numbers");
             assert_eq!(tokens.size(), [set.len(), text.max_tokens]);
@@ -166,7 +165,7 @@ impl Maker {
         let levels = Tensor::arange(256, (Kind::Int64, Device::Cpu));
         let classes = set.classes.as_ref().filter(|_| data.num_classes > 0);
         Self {
-            pixels: Vec::try_from(set.images.flatten(0, -1)).expect("u8 images on the host"),
+            pixels: Bytes::of(&set.images),
             classes: classes.map(|c| Vec::try_from(c).expect("i64 classes on the host")),
             tokens,
             objects,
@@ -242,7 +241,8 @@ impl Maker {
             return;
         }
         let kind = random.pick(&self.options.masks);
-        let object = self.objects.get(index * out.len()..(index + 1) * out.len());
+        let place = index * out.len()..(index + 1) * out.len();
+        let object = self.objects.as_ref().map(|objects| &objects[place]);
         let shape = self.data.shape;
         let width = shape.width as usize;
         out.fill(1.0);

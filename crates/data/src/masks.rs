@@ -262,7 +262,7 @@ mod tests {
         let same = known.eq_tensor(&corner).logical_or(&mask.eq(0.0));
         assert!(same.all().int64_value(&[]) == 1);
         assert!(hidden(&Vec::<f32>::try_from(mask.flatten(0, -1)).unwrap()) < 0.8);
-        let unlabelled = ImageSet::of(&set.images);
+        let unlabelled = ImageSet::of(&set.images, None, None);
         assert!(MaskKind::Object.masks(&unlabelled, &rows, &[0; 200]).is_none());
         assert!(MaskKind::Half.masks(&unlabelled, &rows, &[0; 200]).is_some());
     }

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: faults DATASET DATASETS_FOLDER [WEIGHTS_FILE]...".into());
     };
     let config = DataConfig { dataset: dataset.clone(), ..DataConfig::default() };
-    let data = paragone_data::open(&config, Path::new(folder))?;
+    let data = paragone_data::open(&config, Path::new(folder), &mut paragone_data::unwatched)?;
     let (train, test) = (data.load(Split::Train)?, data.load(Split::Test)?);
     let channels = train.shape().channels;
     let mut extractors: Vec<Box<dyn FeatureExtractor>> = vec![

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1).map(PathBuf::from);
     let folder = folder.ok_or("usage: memorization_power DATASETS_FOLDER")?;
     let config = DataConfig { dataset: "fashion-mnist".to_owned(), ..DataConfig::default() };
-    let dataset = paragone_data::open(&config, &folder)?;
+    let dataset = paragone_data::open(&config, &folder, &mut paragone_data::unwatched)?;
     let (train, test) = (dataset.load(Split::Train)?.images, dataset.load(Split::Test)?.images);
     // Half of the test images are held out; the others are what a perfect model would draw.
     let order = draw_rows(10_000, 10_000, 0);

@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: reading DATASET DATASETS_FOLDER [WEIGHTS_FILE]...".into());
     };
     let config = DataConfig { dataset: dataset.clone(), ..DataConfig::default() };
-    let data = paragone_data::open(&config, Path::new(folder))?;
+    let data = paragone_data::open(&config, Path::new(folder), &mut paragone_data::unwatched)?;
     let mut networks = vec![
         ClassifierFeatures::for_dataset(dataset, Device::Cpu)?,
         ClassifierFeatures::judge_for_dataset(dataset, Device::Cpu)?,

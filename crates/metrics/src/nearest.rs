@@ -79,11 +79,44 @@ pub(crate) struct Nearest {
 /// Images that are compared with others at a time: 20 MB of squared distances to 20,000 others.
 const BLOCK: i64 = 256;
 
-/// The nearest of `others` to each of `images`; with `but_itself`, where both are the same, no image is near itself.
+/// Numbers of others that are held as f32 at a time: 268 MB, and as much again about their mean.
+const OTHERS: i64 = 1 << 26;
+
+/// The nearest of `others` to each of `images`, the first of several; with `but_itself`, where both are the same, no image is
+/// near itself.
 ///
 /// Found by products of f32 matrices about the others' mean, in blocks of images, and measured again, exactly: so two images that are
 /// nearer to equal distances than 1e-6 of their norms may be taken for each other, and a copy is at distance zero.
 pub(crate) fn nearest(space: Space, images: &Tensor, others: &Tensor, but_itself: bool) -> Nearest {
+    let numel: i64 = others.size()[1..].iter().product();
+    // Whole blocks, so that an image and the block that it is in meet in one part of the others.
+    in_parts(space, images, others, but_itself, (OTHERS / numel / BLOCK).max(1) * BLOCK)
+}
+
+fn in_parts(
+    space: Space,
+    images: &Tensor,
+    others: &Tensor,
+    but_itself: bool,
+    at_once: i64,
+) -> Nearest {
+    let parts = others.split(at_once, 0).into_iter().enumerate();
+    let of_part = |(part, others): (usize, Tensor)| {
+        let first = part as i64 * at_once;
+        let Nearest { distances, rows } =
+            nearest_of_part(space, images, &others, but_itself.then_some(first));
+        Nearest { distances, rows: rows + first }
+    };
+    parts.map(of_part).reduce(Nearest::or).expect("others")
+}
+
+/// The nearest of `others`, which, if a row is given, are the images themselves from that row on, and not near themselves.
+fn nearest_of_part(
+    space: Space,
+    images: &Tensor,
+    others: &Tensor,
+    first_itself: Option<i64>,
+) -> Nearest {
     let others = space.rows(others);
     let centre = others.mean_dim(0, true, Kind::Float);
     let centred = &others - &centre;
@@ -94,22 +127,34 @@ pub(crate) fn nearest(space: Space, images: &Tensor, others: &Tensor, but_itself
         let found = space.views(&block).into_iter().map(|view| {
             // The image's own norm is the same for all others.
             let distances = norms.addmm(&((&view - &centre) * -2.0), &centred.tr());
-            if but_itself {
-                let own = distances.narrow(1, start, view.size()[0]);
+            let column = first_itself.map(|first| start - first);
+            if let Some(column) = column.filter(|column| (0..others.size()[0]).contains(column)) {
+                let own = distances.narrow(1, column, view.size()[0]);
                 let _ = own.diagonal(0, 0, 1).fill_(f64::INFINITY);
             }
-            let rows = distances.argmin(1, false);
+            let (least, rows) = distances.min_dim(1, false);
             let apart = view.to_kind(Kind::Double) - others.index_select(0, &rows);
-            (apart.square().sum_dim_intlist(1, false, Kind::Double).sqrt(), rows)
+            let distances = apart.square().sum_dim_intlist(1, false, Kind::Double).sqrt();
+            // Where there is no other.
+            Nearest { distances: distances.masked_fill(&least.isposinf(), f64::INFINITY), rows }
         });
-        found.reduce(|(best, best_rows), (distances, rows)| {
-            let nearer = distances.lt_tensor(&best);
-            (distances.where_self(&nearer, &best), rows.where_self(&nearer, &best_rows))
-        })
+        let Nearest { distances, rows } = found.reduce(Nearest::or)?;
+        Some((distances, rows))
     };
     let blocks = (0..images.size()[0]).step_by(BLOCK as usize);
     let (distances, rows): (Vec<_>, Vec<_>) = blocks.filter_map(of_block).unzip();
     Nearest { distances: Tensor::cat(&distances, 0), rows: Tensor::cat(&rows, 0) }
+}
+
+impl Nearest {
+    /// The nearer of each two, the first where both are as near.
+    fn or(self, other: Self) -> Self {
+        let nearer = other.distances.lt_tensor(&self.distances);
+        Self {
+            distances: other.distances.where_self(&nearer, &self.distances),
+            rows: other.rows.where_self(&nearer, &self.rows),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +175,17 @@ mod tests {
         assert!(found.rows.equal(&rows));
         let apart = (&found.distances - distances * scale).abs().max().double_value(&[]);
         assert!(apart < 1e-6, "{apart}");
+    }
+
+    #[test]
+    fn parts_of_the_others_change_nothing() {
+        let (x, y) = (features(513, 8, 0), features(1000, 8, 1));
+        for (others, but_itself) in [(&y, false), (&x, true)] {
+            let whole = nearest(Space::Features, &x, others, but_itself);
+            let parts = in_parts(Space::Features, &x, others, but_itself, BLOCK);
+            assert!(parts.rows.equal(&whole.rows));
+            assert!(parts.distances.equal(&whole.distances));
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ const BOTH: [fn(&str, Device) -> paragone_metrics::Result<ClassifierFeatures>; 2
 #[test]
 fn every_attribute_of_shapes_is_told() {
     let config = DataConfig { test_images: Some(2000), ..DataConfig::default() };
-    let data = paragone_data::open(&config, Path::new("datasets")).unwrap();
+    let data =
+        paragone_data::open(&config, Path::new("datasets"), &mut paragone_data::unwatched).unwrap();
     for split in [Split::Test, Split::HeldOut] {
         let set = data.load(split).unwrap();
         for load in BOTH {

@@ -1,4 +1,4 @@
-//! Our side of `scripts/bench`: a model in training that makes steps and images when told to, and says how long they took.
+//! Our side of `scripts/bench`, and what `scripts/scaling` measures: a model in training that makes steps and images when told to, and says how long they took.
 //!
 //!     time_steps SPEC.yaml        (or JSON; its keys are those of [`Spec`])
 //!
@@ -9,6 +9,7 @@
 //!     count K           floating-point operations of K steps
 //!     sample N          seconds of N images
 //!     state FILE        weights and their average, as they are now, go to FILE
+//!     peak -            the most bytes of memory so far
 
 use anyhow::{Context, Result, bail, ensure};
 use paragone::{
@@ -43,6 +44,9 @@ struct Spec {
     batch: PathBuf,
     bf16: bool,
     threads: i32,
+    /// Into how many parts a batch is cut.
+    #[serde(default = "one")]
+    accumulate: i64,
     seed: u64,
     /// Half-life of the moving average, in images.
     ema_half_life: f64,
@@ -55,6 +59,10 @@ struct Spec {
 
 /// Images in a reference.
 const REFERENCE_IMAGES: i64 = 8;
+
+fn one() -> i64 {
+    1
+}
 
 struct Side {
     spec: Spec,
@@ -75,7 +83,7 @@ fn main() -> Result<()> {
         seed: spec.seed,
         device: Device::Cpu,
         bf16: spec.bf16,
-        accumulate: 1,
+        accumulate: spec.accumulate,
         ema_half_life: spec.ema_half_life,
         ema_rampup: spec.ema_rampup,
         overrides: ModelTrain::default(),
@@ -142,6 +150,7 @@ impl Side {
                 tensors.extend(under("ema", self.trainer.ema_state()));
                 json!(write_tensors(&tensors, Path::new(argument))?)
             }
+            "peak" => json!({ "bytes": torch_ext::peak_memory_bytes() }),
             _ => bail!("unknown command {command:?}"),
         })
     }

@@ -1,6 +1,10 @@
 //! The data of a run: what every model sees, in which order, and what it is compared with.
 
-use crate::config::{Experiment, Problem};
+use crate::{
+    config::{Experiment, Problem},
+    interrupt,
+    log::Reporter,
+};
 use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
 use paragone_data::{
@@ -8,7 +12,24 @@ use paragone_data::{
     Order, Split, Tokenizer, hex,
 };
 use sha2::{Digest, Sha256};
-use std::{cell::OnceCell, path::Path};
+use std::{cell::OnceCell, ops::ControlFlow, path::Path};
+
+/// The dataset that a configuration asks for; shows how far it is, if images have to be decoded first.
+///
+/// # Errors
+/// As [`paragone_data::open`], [`DataError::Stopped`] at Ctrl-C.
+pub fn open(config: &DataConfig, datasets: &Path) -> Result<Box<dyn Dataset>, DataError> {
+    let mut reporter: Option<Reporter> = None;
+    let opened = paragone_data::open(config, datasets, &mut |done, all| {
+        let begin = || Reporter::new("decoding", "images", 0, all);
+        reporter.get_or_insert_with(begin).set(done);
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if let Some(reporter) = reporter {
+        reporter.finish();
+    }
+    opened
+}
 
 /// A dataset made ready for training.
 #[derive(Debug)]
@@ -36,7 +57,7 @@ impl RunData {
             }
             other => anyhow::Error::from(other),
         };
-        let dataset = paragone_data::open(&config, datasets).map_err(place)?;
+        let dataset = open(&config, datasets).map_err(place)?;
         let train = dataset.load(Split::Train).map_err(place)?;
         let captions = train.captions.as_deref().filter(|_| config.condition == Condition::Text);
         let tokenizer = captions.map(Tokenizer::train);

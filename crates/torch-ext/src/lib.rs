@@ -1,11 +1,12 @@
 //! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, operations on
 //! lists of tensors, autocast on every device, a FLOP counter,
-//! CUDA opened at run time, two facts about memory, and a way out.
+//! CUDA opened at run time, bytes shared without a copy, two facts about memory, and a way out.
 //!
 //! The only crate with `unsafe`. Its C++ side is in `cpp/`, one job a file; no C++ exception gets past it.
 
 mod adamw;
 mod autocast;
+mod bytes;
 mod cuda;
 mod error;
 mod exit;
@@ -16,6 +17,7 @@ mod memory;
 
 pub use adamw::AdamW;
 pub use autocast::{Autocast, computes_in_bf16};
+pub use bytes::{Bytes, map_file};
 pub use cuda::{open_cuda, synchronize};
 pub use error::Error;
 pub use exit::exit_at_once;

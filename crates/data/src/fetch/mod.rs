@@ -23,8 +23,13 @@ use std::{
 /// Age at which a folder that a killed fetch left behind is surely nobody's any more.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
-/// Told bytes done and bytes in all; ends the fetch by [`ControlFlow::Break`].
+/// Told what is done and what there is in all, bytes of a fetch or images to decode; ends it by [`ControlFlow::Break`].
 pub type Watch<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
+
+/// A [`Watch`] for whom nobody waits.
+pub fn unwatched(_done: u64, _all: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
 
 /// Puts the files of a dataset into `datasets_dir/name` and returns that folder; does nothing if they are there and whole.
 ///
@@ -77,12 +82,13 @@ fn fetch_files(
 }
 
 /// Removes what killed fetches left behind, as far as that works: nothing depends on it.
-fn sweep(datasets_dir: &Path, prefix: &str) {
-    for item in fs::read_dir(datasets_dir).into_iter().flatten().filter_map(Result::ok) {
+pub(crate) fn sweep(folder: &Path, prefix: &str) {
+    for item in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
         let age = item.metadata().and_then(|data| data.modified()).map(|at| at.elapsed());
         let stale = matches!(age, Ok(Ok(age)) if age > STALE);
         if stale && item.file_name().to_string_lossy().starts_with(prefix) {
-            let _ = fs::remove_dir_all(item.path());
+            let path = item.path();
+            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         }
     }
 }
@@ -223,10 +229,6 @@ mod tests {
         }
     }
 
-    fn quiet(_: u64, _: u64) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
     #[test]
     fn files_are_copied_checked_and_left_alone_when_whole() {
         let (source, target) = (Folder::new(), Folder::new());
@@ -242,10 +244,10 @@ mod tests {
         assert_eq!(last, (8, 8));
         assert_eq!(fs::read(folder.join("b")).unwrap(), b"three");
         // Whole already: the source is not even looked at.
-        fetch_files(&spec, Some(Path::new("/nowhere")), target.path(), &mut quiet).unwrap();
+        fetch_files(&spec, Some(Path::new("/nowhere")), target.path(), &mut unwatched).unwrap();
         // Damaged: mended.
         fs::write(folder.join("b"), b"thre").unwrap();
-        fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap();
+        fetch_files(&spec, Some(source.path()), target.path(), &mut unwatched).unwrap();
         assert_eq!(fs::read(folder.join("b")).unwrap(), b"three");
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1, "no staging folder is left");
     }
@@ -255,13 +257,16 @@ mod tests {
         let (source, target) = (Folder::new(), Folder::new());
         source.write("a", b"one");
         let spec = toy(&[("a", b"two")]);
-        let error = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap_err();
+        let error =
+            fetch_files(&spec, Some(source.path()), target.path(), &mut unwatched).unwrap_err();
         assert!(matches!(error, DataError::WrongHash { .. }), "{error}");
         let spec = toy(&[("a", b"four")]);
-        let error = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap_err();
+        let error =
+            fetch_files(&spec, Some(source.path()), target.path(), &mut unwatched).unwrap_err();
         assert!(matches!(error, DataError::WrongSize { expected: 4, got: 3, .. }), "{error}");
         let spec = toy(&[("c", b"")]);
-        let error = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap_err();
+        let error =
+            fetch_files(&spec, Some(source.path()), target.path(), &mut unwatched).unwrap_err();
         assert!(error.to_string().contains("c is missing; download"), "{error}");
         assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
     }
@@ -279,21 +284,22 @@ mod tests {
         let archive = source.write("toy.tar.gz", &bytes);
         let spec =
             DatasetSpec { archive: Some("toy.tar.gz".to_owned()), ..toy(&[("a.bin", b"one")]) };
-        let folder = fetch_files(&spec, Some(source.path()), target.path(), &mut quiet).unwrap();
+        let folder =
+            fetch_files(&spec, Some(source.path()), target.path(), &mut unwatched).unwrap();
         assert_eq!(fs::read(folder.join("a.bin")).unwrap(), b"one");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         fs::write(&archive, &bytes[..bytes.len() / 2]).unwrap();
         let elsewhere = Folder::new();
-        let cut = fetch_files(&spec, Some(source.path()), elsewhere.path(), &mut quiet);
+        let cut = fetch_files(&spec, Some(source.path()), elsewhere.path(), &mut unwatched);
         assert!(cut.unwrap_err().to_string().contains("toy.tar.gz"));
     }
 
     #[test]
     fn what_cannot_be_fetched_says_what_to_do_and_what_is_stopped_leaves_nothing() {
         let target = Folder::new();
-        let text = fetch("cifar10", None, target.path(), &mut quiet).unwrap_err().to_string();
+        let text = fetch("cifar10", None, target.path(), &mut unwatched).unwrap_err().to_string();
         assert!(text.contains("--from DIR"), "{text}");
-        let text = fetch("shapes", None, target.path(), &mut quiet).unwrap_err().to_string();
+        let text = fetch("shapes", None, target.path(), &mut unwatched).unwrap_err().to_string();
         assert!(text.contains("nothing to fetch"), "{text}");
         let stop = &mut |_, _| ControlFlow::Break(());
         let source = Folder::new();

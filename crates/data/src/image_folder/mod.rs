@@ -3,19 +3,26 @@
 
 mod list;
 
-use crate::{DataConfig, DataError, Dataset, ImageSet, Split, dataset::Parts, image_file};
+use crate::{
+    DataConfig, DataError, Dataset, ImageSet, Split,
+    dataset::{Parts, hex},
+    decoded::decoded,
+    fetch::Watch,
+    image_file,
+};
 pub(crate) use list::image_files;
 use list::{Entry, list};
 use paragone_core::ImageShape;
-use rayon::prelude::*;
-use std::{collections::BTreeSet, path::Path};
+use sha2::{Digest, Sha256};
+use std::{collections::BTreeSet, fs, path::Path};
+use tch::Tensor;
 
 /// Every how manieth image is for testing, where there is no folder for it.
 const TEST_EVERY: usize = 10;
 
-/// Images of a folder, at one size.
+/// Which images a folder has, at which size they are wanted, and what is known of them: all but the images.
 #[derive(Debug)]
-pub(crate) struct ImageFolder {
+pub(crate) struct Listing {
     shape: ImageShape,
     class_names: Vec<String>,
     train: Vec<Entry>,
@@ -23,7 +30,7 @@ pub(crate) struct ImageFolder {
     parts: Parts,
 }
 
-impl ImageFolder {
+impl Listing {
     pub fn new(config: &DataConfig) -> Result<Self, DataError> {
         let needed = |key| DataError::invalid(key, "not set", "image-folder needs it");
         let root = config.path.as_deref().ok_or_else(|| needed("path"))?;
@@ -45,41 +52,97 @@ impl ImageFolder {
         Ok(Self { shape, class_names, train, test, parts: Parts::new(config) })
     }
 
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    pub fn has_captions(&self) -> bool {
+        self.entries().all(|entry| entry.caption.is_some())
+    }
+
+    /// The images, decoded into a file in `folder` unless they are there already.
+    pub fn decode(mut self, folder: &Path, watch: Watch<'_>) -> Result<ImageFolder, DataError> {
+        // What the configuration leaves out need not be decoded.
+        let wanted = |split| {
+            let (train, test) = (self.train.len() as u64, self.test.len() as u64);
+            let validation = false;
+            let parts = Parts { validation, ..self.parts.clone() };
+            parts.rows(ImageFolder::NAME, split, train, test).map(|rows| rows.end as usize)
+        };
+        let (train, test) = (wanted(Split::Train)?, wanted(Split::Test)?);
+        self.train.truncate(train);
+        self.test.truncate(test);
+        let entries: Vec<&Entry> = self.entries().collect();
+        let file = folder.join(self.hash()?).with_extension("u8");
+        let (channels, size) = (self.shape.channels, self.shape.height);
+        let decode = |i: usize| image_file::read_square(&entries[i].path, channels, size);
+        let images = decoded(&file, entries.len(), self.shape, decode, watch)?;
+        Ok(ImageFolder { listing: self, images })
+    }
+
+    /// Train entries, then test entries.
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.train.iter().chain(&self.test)
+    }
+
+    /// A hash of all that the decoded images depend on: where the files are, how long and how old, and the size.
+    fn hash(&self) -> Result<String, DataError> {
+        let mut hash = Sha256::new();
+        hash.update(format!("decoded 1, {:?}\n", self.shape));
+        for Entry { path, .. } in self.entries() {
+            let failed = |e| DataError::io(path, e);
+            let file = fs::metadata(path).map_err(failed)?;
+            let (modified, absolute) =
+                (file.modified().map_err(failed)?, std::path::absolute(path).map_err(failed)?);
+            hash.update(format!("{absolute:?} {} {modified:?}\n", file.len()));
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
     fn class_id(&self, entry: &Entry) -> Option<i64> {
         let id = self.class_names.binary_search(entry.class.as_ref()?).ok()?;
         Some(id as i64)
     }
 }
 
+/// Images of a folder, at one size.
+#[derive(Debug)]
+pub(crate) struct ImageFolder {
+    listing: Listing,
+    /// u8 `[train + test, c, h, w]`.
+    images: Tensor,
+}
+
+impl ImageFolder {
+    const NAME: &str = "image-folder";
+}
+
 impl Dataset for ImageFolder {
     fn name(&self) -> &str {
-        "image-folder"
+        Self::NAME
     }
 
     fn shape(&self) -> ImageShape {
-        self.shape
+        self.listing.shape
     }
 
     fn class_names(&self) -> &[String] {
-        &self.class_names
+        self.listing.class_names()
     }
 
     fn has_captions(&self) -> bool {
-        self.train.iter().chain(&self.test).all(|entry| entry.caption.is_some())
+        self.listing.has_captions()
     }
 
     fn load(&self, split: Split) -> Result<ImageSet, DataError> {
-        let (train, test) = (self.train.len() as u64, self.test.len() as u64);
-        let rows = self.parts.rows(self.name(), split, train, test)?;
-        let entries = if split == Split::Test { &self.test } else { &self.train };
+        let Listing { train, test, parts, .. } = &self.listing;
+        let rows = parts.rows(self.name(), split, train.len() as u64, test.len() as u64)?;
+        let (entries, first) = if split == Split::Test { (test, train.len()) } else { (train, 0) };
+        let (start, len) = (first as i64 + rows.start as i64, (rows.end - rows.start) as i64);
         let entries = &entries[rows.start as usize..rows.end as usize];
-        let read = |entry: &Entry| {
-            image_file::read_square(&entry.path, self.shape.channels, self.shape.height)
-        };
-        let pixels: Vec<Vec<u8>> = entries.par_iter().map(read).collect::<Result<_, _>>()?;
-        let classes = entries.iter().map(|entry| self.class_id(entry)).collect();
+        let classes = entries.iter().map(|entry| self.listing.class_id(entry)).collect();
         let captions = entries.iter().map(|entry| entry.caption.clone()).collect();
-        Ok(ImageSet::new(&pixels.concat(), self.shape, classes, captions))
+        Ok(ImageSet::of(&self.images.narrow(0, start, len), classes, captions))
     }
 }
 
@@ -107,7 +170,7 @@ fn class_names(root: &Path, train: &[Entry], test: &[Entry]) -> Result<Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Folder;
+    use crate::{fetch::unwatched, testing::Folder};
     use image::{Rgb, RgbImage};
 
     fn save(folder: &Folder, name: &str, level: u8) {
@@ -117,7 +180,8 @@ mod tests {
 
     fn open(folder: &Folder) -> Result<ImageFolder, DataError> {
         let path = Some(folder.path().to_owned());
-        ImageFolder::new(&DataConfig { path, size: Some(4), ..DataConfig::default() })
+        let config = DataConfig { path, size: Some(4), ..DataConfig::default() };
+        Listing::new(&config)?.decode(Folder::new().path(), &mut unwatched)
     }
 
     fn classes(set: &ImageSet) -> Vec<i64> {
@@ -205,9 +269,7 @@ mod tests {
         let folder = Folder::new();
         save(&folder, "a/1.png", 0);
         folder.write("a/2.png", b"broken");
-        let data = open(&folder).unwrap();
-        let errors = [Split::Train, Split::Test].map(|split| data.load(split).err());
-        let text = errors.into_iter().flatten().next().unwrap().to_string();
+        let text = open(&folder).unwrap_err().to_string();
         assert!(text.contains("2.png"), "{text}");
         folder.write("a/3.webp", b"");
         assert!(open(&folder).unwrap_err().to_string().contains("3.webp"));
@@ -217,7 +279,7 @@ mod tests {
 
     #[test]
     fn path_and_size_are_needed() {
-        let error = ImageFolder::new(&DataConfig::default()).unwrap_err();
+        let error = Listing::new(&DataConfig::default()).unwrap_err();
         assert!(error.to_string().starts_with("path"), "{error}");
     }
 }

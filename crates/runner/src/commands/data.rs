@@ -3,6 +3,7 @@
 use super::say;
 use crate::{
     cli::{DataArgs, DataCommand},
+    data::open,
     interrupt,
     log::Reporter,
 };
@@ -62,7 +63,7 @@ const ROWS: usize = 8;
 
 /// One column a class, test images.
 fn show(config: &DataConfig, datasets: &Path, out: &Path) -> Result<()> {
-    let dataset = paragone_data::open(config, datasets)?;
+    let dataset = open(config, datasets)?;
     let test = dataset.load(Split::Test)?;
     let columns = match dataset.class_names().len() {
         0 => COLUMNS,

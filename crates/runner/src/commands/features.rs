@@ -1,7 +1,7 @@
 //! `paragone features`: trains the frozen classifiers and dual encoders that scores are measured with.
 
 use super::{prepare, say};
-use crate::{cli::FeaturesArgs, files::write_atomically, interrupt, log::Reporter};
+use crate::{cli::FeaturesArgs, data::open, files::write_atomically, interrupt, log::Reporter};
 use anyhow::{Context, Result};
 use paragone_data::{DataConfig, DataError, Dataset, ImageSet, Split, hex};
 use paragone_metrics::{
@@ -16,7 +16,7 @@ pub fn execute(args: &FeaturesArgs) -> Result<ExitCode> {
     let device = prepare(&args.device, None)?;
     let config =
         DataConfig { dataset: args.dataset.clone(), size: args.size, ..DataConfig::default() };
-    let dataset = paragone_data::open(&config, &args.datasets.datasets)?;
+    let dataset = open(&config, &args.datasets.datasets)?;
     let role = if args.judge { Role::Judge } else { Role::Features };
     let made = TrainOptions::for_dataset(&args.dataset, role);
     let options = TrainOptions {

@@ -4,6 +4,7 @@ use super::{prepare, say};
 use crate::{
     cli::ScoreArgs,
     config::Features,
+    data::open,
     features::extractor,
     files::write_json,
     interrupt::{self, EXIT_INTERRUPTED},
@@ -95,7 +96,7 @@ fn real(args: &ScoreArgs) -> Result<Real> {
     let path = Path::new(&args.reference);
     if path.exists() {
         let images = read_images(path, None)?;
-        let set = ImageSet::of(&images);
+        let set = ImageSet::of(&images, None, None);
         return Ok(Real { set, name: args.reference.clone(), dataset: None, test: None });
     }
     if paragone_data::spec(&args.reference).is_err() {
@@ -113,7 +114,7 @@ fn real(args: &ScoreArgs) -> Result<Real> {
         size: args.size,
         ..DataConfig::default()
     };
-    let dataset = paragone_data::open(&config, &args.datasets.datasets)?;
+    let dataset = open(&config, &args.datasets.datasets)?;
     let split = match args.split.as_str() {
         "train" => Split::Train,
         "test" => Split::Test,

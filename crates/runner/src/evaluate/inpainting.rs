@@ -199,6 +199,9 @@ impl<'a> Inpainting<'a> {
 /// Separates the holes' seeds from those of other things.
 const SEED: u64 = 31;
 
+/// Training images that are compared with at once.
+const NEAREST_AT_ONCE: i64 = 4096;
+
 /// `filling`, broadcast, in the holes.
 fn fill(holes: &Holes, filling: &Tensor) -> Tensor {
     let hole = holes.known.mask.eq(0.0);
@@ -208,16 +211,22 @@ fn fill(holes: &Holes, filling: &Tensor) -> Tensor {
 /// For each image the training image with the least squared error in the known pixels, the first of several.
 fn nearest(holes: &Holes, train: &Tensor) -> Tensor {
     let flat = |t: &Tensor| t.to_kind(Kind::Float).flatten(1, -1);
-    let train_levels = flat(train);
-    let squares = train_levels.square();
     let mask = flat(&holes.known.mask.expand_as(&holes.originals));
     let known = flat(&holes.originals) * &mask;
-    // Σ m (x − t)² but for Σ m x², which is the same for every t.
-    let pieces = mask.split(64, 0).into_iter().zip(known.split(64, 0)).map(|(mask, known)| {
-        let distance = mask.matmul(&squares.tr()) - known.matmul(&train_levels.tr()) * 2.0;
-        distance.argmin(1, false)
+    // A million training images do not fit as floats.
+    let candidates = train.split(NEAREST_AT_ONCE, 0).into_iter().map(|train| {
+        let levels = flat(&train);
+        // Σ m (x − t)² but for Σ m x², which is the same for every t.
+        let distance = mask.matmul(&levels.square().tr()) - known.matmul(&levels.tr()) * 2.0;
+        let (distance, row) = distance.min_dim(1, false);
+        (distance, train.index_select(0, &row))
     });
-    train.index_select(0, &Tensor::cat(&pieces.collect::<Vec<_>>(), 0))
+    let nearer = |(least, best): (Tensor, Tensor), (distance, image): (Tensor, Tensor)| {
+        let closer = distance.less_tensor(&least);
+        let chosen = image.where_self(&closer.reshape([-1, 1, 1, 1]), &best);
+        (distance.minimum(&least), chosen)
+    };
+    candidates.reduce(nearer).expect("training images").1
 }
 
 /// Root mean square difference in levels between two completions of one image by different seeds, over holes; `None` for one

@@ -1,0 +1,299 @@
+"""Measures how cost grows, and draws it. See scripts/scaling."""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import matplotlib
+import numpy
+from safetensors.numpy import save_file
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
+# Where networks have their width: paths into a family's section.
+WIDTHS = {
+    "vae": ["widths", "vector_width"],
+    "gan": ["generator.widths", "discriminator.widths"],
+    "autoregressive": ["num_channels"],
+    "diffusion": ["network.widths"],
+}
+COLORS = dict(zip(FAMILIES, ["#4477aa", "#ee6677", "#228833", "#aa3377"]))
+
+
+def processor():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+
+    @contextlib.contextmanager
+    def model(self, family, side=28, channels=1, batch=32, config=None, accumulate=1):
+        """A model in training: a function that asks it. Its answer to nothing says what it is."""
+        scratch = self.args.scratch
+        rng = numpy.random.default_rng(0)
+        # Blobs: a step's time does not depend on what images show.
+        coarse = rng.normal(size=(batch, channels, side // 4, side // 4))
+        images = coarse.repeat(4, 2).repeat(4, 3).clip(-1, 1).astype(numpy.float32)
+        save_file({"images": images, "class": numpy.arange(batch) % 10}, f"{scratch}/batch.safetensors")
+        shape = {"channels": channels, "height": side, "width": side}
+        spec = {
+            "family": family,
+            "config": config or {},
+            "data": {"shape": shape, "num_classes": 10, "text": None, "known_pixels": False, "mean": 0.0, "std": 0.5},
+            "batch": f"{scratch}/batch.safetensors",
+            "bf16": False,
+            "threads": self.args.threads,
+            "accumulate": accumulate,
+            "seed": 0,
+            "ema_half_life": 1e5,
+            "ema_rampup": 0.05,
+            "progress": 0.5,
+            "sample_batch": 250,
+        }
+        Path(f"{scratch}/spec.json").write_text(json.dumps(spec))
+        command = [f"{self.args.programs}/time_steps", f"{scratch}/spec.json"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+            def ask(question=None):
+                if question:
+                    print(question, file=process.stdin, flush=True)
+                line = process.stdout.readline()
+                if not line:
+                    raise SystemExit(f"{family} at {shape}: ended with {process.wait()}")
+                return json.loads(line)
+
+            yield ask
+            process.stdin.close()
+
+    def step(self, family, **case):
+        """Milliseconds and GFLOP of an image of a training step, the median of windows, and the peak of memory."""
+        batch = case.get("batch", 32)
+        with self.model(family, **case) as ask:
+            model = ask()
+            cycle = model["loss_cycle"]
+            flops = ask(f"count {cycle}")["flops"] / cycle / batch
+            steps = max(1, round(self.args.seconds / (ask(f"train {cycle}")["seconds"] / cycle) / cycle)) * cycle
+            windows = [ask(f"train {steps}")["seconds"] / steps / batch for _ in range(self.args.windows)]
+            milliseconds = 1e3 * float(numpy.median(windows))
+            row = {"family": family, **case, "ms": milliseconds, "gflop": flops / 1e9, "peak_mb": ask("peak -")["bytes"] / 1e6}
+        row["parameters"] = model["parameters"]
+        print("  " + ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items() if key != "config"), flush=True)
+        return row
+
+    def sides(self):
+        return [self.step(family, side=side, channels=3, batch=16) for family in FAMILIES for side in self.pick([16, 28, 32, 64])]
+
+    def batches(self):
+        return [self.step(family, batch=batch) for family in FAMILIES for batch in self.pick([4, 8, 16, 32, 64, 128])]
+
+    def widths(self):
+        rows = []
+        for family in FAMILIES:
+            with self.model(family, batch=4) as ask:
+                default = ask()["config"]
+            for factor in self.pick([0.5, 1, 2]):
+                row = self.step(family, config=scaled(default, WIDTHS[family], factor))
+                rows.append({**row, "factor": factor, "config": None})
+        return rows
+
+    def memory(self):
+        return [self.step(family, batch=64, accumulate=parts) for family in FAMILIES for parts in self.pick([1, 2, 4, 8])]
+
+    def folders(self):
+        from PIL import Image
+
+        rows = []
+        root = Path(self.args.scratch)
+        kinds = 1000
+        (root / "kinds").mkdir(exist_ok=True)
+        rng = numpy.random.default_rng(0)
+        for i in range(kinds):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=numpy.uint8).repeat(4, 0).repeat(4, 1)
+            Image.fromarray(pixels).save(root / "kinds" / f"{i}.png")
+        for n in self.pick([1_000, 10_000, 100_000, 1_000_000]):
+            folder = root / "images" / str(n)
+            for i in range(n):
+                below = folder / f"{i // 1000:04}"
+                if i % 1000 == 0:
+                    below.mkdir(parents=True)
+                os.link(root / "kinds" / f"{i % kinds}.png", below / f"{i}.png")
+            command = [f"{self.args.programs}/load_images", folder, 32, root / "datasets", 200]
+            runs = [json.loads(subprocess.check_output([str(x) for x in command])) for _ in range(2)]
+            row = {"images": n, "first_open_seconds": runs[0]["open_seconds"], **runs[1]}
+            print(" ", row, flush=True)
+            rows.append(row)
+        return rows
+
+    def scores(self):
+        rows = []
+        rng = numpy.random.default_rng(0)
+        path = f"{self.args.scratch}/features.safetensors"
+        for n in self.pick([1_000, 2_000, 5_000, 10_000, 20_000, 50_000]):
+            real, fake = (rng.normal(size=(n, 128)).astype(numpy.float32) for _ in range(2))
+            save_file({"real": real, "fake": fake}, path)
+            for score in ["frechet", "frechet_infinity", "kernel", "neighbours"]:
+                command = [f"{self.args.programs}/time_scores", path, score]
+                environment = {**os.environ, "OMP_NUM_THREADS": str(self.args.threads)}
+                seconds = json.loads(subprocess.check_output(command, env=environment))["seconds"]
+                rows.append({"score": score, "samples": n, "seconds": seconds})
+                print(" ", rows[-1], flush=True)
+        return rows
+
+    def pick(self, values):
+        return values[:2] if self.args.quick else values
+
+
+def scaled(config, paths, factor):
+    """The section with its widths multiplied."""
+    config = json.loads(json.dumps(config))
+    for path in paths:
+        *sections, key = path.split(".")
+        section = config
+        for name in sections:
+            section = section[name]
+        width = section[key]
+        # Groups and heads want multiples of sixteen.
+        times = lambda x: max(16, round(x * factor / 16) * 16)
+        section[key] = [times(x) for x in width] if isinstance(width, list) else times(width)
+    return config
+
+
+def lines(axes, rows, x, y, by, title, xlabel, ylabel):
+    for name in dict.fromkeys(row[by] for row in rows):
+        of = [(row[x], row[y]) for row in rows if row[by] == name]
+        axes.plot(*zip(*of), "o-", label=name, color=COLORS.get(name), markersize=4)
+    axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale="log", yscale="log")
+    ticks = sorted({row[x] for row in rows})
+    axes.set_xticks(ticks, [f"{tick:,.6g}" for tick in ticks], rotation=30 if ticks[-1] > 9999 else 0)
+    axes.set_xticks([], minor=True)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+
+
+def draw(found, path):
+    """One panel for each measured."""
+
+    def rate(rows):
+        return [{**row, "rate": row["gflop"] / row["ms"] * 1e3} for row in rows]
+
+    step = ("a training step, ms an image",)
+    panels = {
+        "sides": lambda a: lines(a, found["sides"], "side", "ms", "family", "Image size", "side in pixels", *step),
+        "rates": lambda a: lines(a, rate(found["sides"]), "side", "rate", "family", "Arithmetic at each size", "side in pixels", "GFLOP/s"),
+        "batches": lambda a: lines(a, found["batches"], "batch", "ms", "family", "Batch", "images in a batch", *step),
+        "widths": lambda a: lines(a, found["widths"], "factor", "ms", "family", "Width of the network", "times the default", *step),
+        "memory": lambda a: lines(a, found["memory"], "accumulate", "peak_mb", "family", "Memory of a batch of 64, cut", "parts", "peak, MB"),
+        "folders": lambda a: lines(a, folder_lines(found["folders"]), "images", "value", "what", "A folder of images", "images", "seconds; GB"),
+        "scores": lambda a: lines(a, found["scores"], "samples", "seconds", "score", "Scores in 128 features", "samples and references", "seconds"),
+    }
+    panels = [plot for name, plot in panels.items() if ("sides" if name == "rates" else name) in found]
+    columns = min(2, len(panels))
+    figure, axes = plt.subplots(-(-len(panels) // columns), columns, figsize=(5 * columns, 3.6 * -(-len(panels) // columns)), squeeze=False)
+    for axis in axes.flat[len(panels):]:
+        axis.set_axis_off()
+    for axis, panel in zip(axes.flat, panels):
+        panel(axis)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def folder_lines(rows):
+    names = {"first_open_seconds": "first opening, s", "open_seconds": "later opening, s", "load_seconds": "loading, s", "peak_bytes": "peak, GB", "own_bytes": "not mapped, GB"}
+    return [
+        {"images": row["images"], "what": name, "value": row[key] / (1e9 if key.endswith("bytes") else 1)}
+        for key, name in names.items()
+        for row in rows
+    ]
+
+
+def table(header, rows):
+    return "\n".join(["| " + " | ".join(map(str, row)) + " |" for row in [header, ["---"] * len(header), *rows]]) + "\n"
+
+
+def grid(rows, x, title, value):
+    """A table of families by `x`."""
+    columns = sorted({row[x] for row in rows})
+    cells = {(row["family"], row[x]): value(row) for row in rows}
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    return table([title, *columns], [[family, *(cells[family, column] for column in columns)] for family in families])
+
+
+def page(found, machine):
+    text = f"""# How cost grows
+
+Written by `scripts/scaling`: medians of windows by {machine}, f32. Every family with its default network.
+
+![Cost against size, batch, width, number of images and of samples](scaling.png)
+"""
+    ms = lambda row: f"{row['ms']:.2f}"
+    if "sides" in found:
+        text += "\n## Image size\n\nA training step on colour images, 16 in a batch: milliseconds an image, and in brackets GFLOP an image.\n\n"
+        text += grid(found["sides"], "side", "side", lambda row: f"{ms(row)} ({row['gflop']:.2f})")
+    if "batches" in found:
+        text += "\n## Batch\n\nA training step on 28×28 gray images: milliseconds an image.\n\n" + grid(found["batches"], "batch", "batch", ms)
+    if "widths" in found:
+        text += "\n## Width\n\nThe default network's widths multiplied; 32 images of 28×28 gray: milliseconds an image, and in brackets GFLOP an image.\n\n"
+        text += grid(found["widths"], "factor", "times", lambda row: f"{ms(row)} ({row['gflop']:.2f})")
+    if "memory" in found:
+        text += "\n## Memory\n\nThe process's peak in MB, of which libtorch takes some 200 before the first step, with a batch of 64 28×28 gray images cut "
+        text += "into parts by `train.accumulate`; in brackets milliseconds an image. The gradient is the same.\n\n"
+        text += grid(found["memory"], "accumulate", "parts", lambda row: f"{row['peak_mb']:.0f} ({ms(row)})")
+    if "folders" in found:
+        text += "\n## A folder of images\n\nPNG files of 32×32 pixels. The first opening decodes them into a file, which later ones map: its pages are read when "
+        text += "they are needed and given up when memory is short. A start reads all of them once, to hash them.\n\n"
+        header = ["images", "first opening, s", "later, s", "loading, s", "a batch of 128, ms", "peak, MB", "of which not mapped, MB"]
+        text += table(header, [
+            [f"{row['images']:,}", f"{row['first_open_seconds']:.2f}", f"{row['open_seconds']:.2f}", f"{row['load_seconds']:.2f}",
+             f"{1e3 * row['batch_seconds']:.3f}", f"{row['peak_bytes'] / 1e6:.0f}", f"{row['own_bytes'] / 1e6:.0f}"]
+            for row in found["folders"]
+        ])
+    if "scores" in found:
+        text += "\n## Scores\n\nSeconds for as many samples as references, 128 features each.\n\n"
+        rows = [{**row, "family": row["score"]} for row in found["scores"]]
+        text += grid(rows, "samples", "samples", lambda row: f"{row['seconds']:.3g}")
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/scaling", description=__doc__)
+    parts = ["sides", "batches", "widths", "memory", "folders", "scores"]
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; default: all")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
+    parser.add_argument("--windows", type=int, default=5, help="of which the median counts")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a window")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page [docs]")
+    parser.add_argument("--kept", type=Path, default=Path("runs/scaling.json"), help="what has been measured [runs/scaling.json]")
+    parser.add_argument("--quick", action="store_true", help="two points of each, short windows")
+    for name in ("--programs", "--scratch"):
+        parser.add_argument(name, required=True, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if unknown := set(args.parts) - set(parts):
+        parser.error(f"no part {', '.join(sorted(unknown))}")
+    if args.quick:
+        args.windows, args.seconds = 1, 0.05
+    machine = f"{args.threads} threads on {processor()}"
+    kept = json.loads(args.kept.read_text()) if args.kept.exists() else {}
+    found = kept.get("found", {}) if kept.get("machine") == machine else {}
+    bench = Bench(args)
+    for part in args.parts or parts:
+        print(f"{part}:", flush=True)
+        found[part] = getattr(bench, part)()
+        args.kept.parent.mkdir(parents=True, exist_ok=True)
+        args.kept.write_text(json.dumps({"machine": machine, "found": found}))
+    args.out.mkdir(parents=True, exist_ok=True)
+    draw(found, args.out / "scaling.png")
+    (args.out / "scaling.md").write_text(page(found, machine))
+    print(f"{args.out / 'scaling.md'}")
+
+
+main()
