@@ -59,7 +59,7 @@ pub use protocol::Protocol;
 pub use random_conv::RandomConvFeatures;
 pub use reading::{AttributeAccuracy, Reading};
 pub use scores::{Reference, ScoreOptions, Scores, evaluate_sets};
-pub use similarity::{MAX_PSNR, pooled_psnr, psnr, ssim};
+pub use similarity::{MAX_PSNR, pooled_psnr, pooled_psnr_of_mean, psnr, ssim};
 pub use subset::draw_rows;
 pub use torchscript::{Preparation, TorchScriptFeatures};
 pub use train::{

@@ -24,7 +24,30 @@ pub fn psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
 /// A mean of decibels says how many pairs are identical, and little of how wrong the others are: to be one level off throughout
 /// costs an identical pair half of its [`MAX_PSNR`].
 pub fn pooled_psnr(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> f64 {
-    decibels(&squared_error(a, b, region).mean(Kind::Double)).double_value(&[])
+    decibels(&pooled_squared_error(a, b, region)).double_value(&[])
+}
+
+/// The [`pooled_psnr`] of the mean of many random answers, from two or more of them: `answers`, each like `truth`.
+///
+/// One answer of many is as far from the truth as they all scatter and as their mean is from it together: E|a - t|² = E|a - m|² +
+/// |m - t|², and two of them are twice the first apart. A single guess is judged by its decibels justly, a random answer only by
+/// this (Blau & Michaeli 2018: what looks real has more error, up to twice the least).
+///
+/// # Panics
+/// If there are fewer than two answers.
+pub fn pooled_psnr_of_mean(truth: &Tensor, answers: &[Tensor], region: Option<&Tensor>) -> f64 {
+    let mean = |errors: Vec<Tensor>| Tensor::stack(&errors, 0).mean(Kind::Double);
+    let to_truth = answers.iter().map(|a| pooled_squared_error(a, truth, region)).collect();
+    let apart = (1..answers.len())
+        .flat_map(|j| (0..j).map(move |i| (i, j)))
+        .map(|(i, j)| pooled_squared_error(&answers[i], &answers[j], region))
+        .collect();
+    decibels(&(mean(to_truth) - mean(apart) / 2.0)).double_value(&[])
+}
+
+/// The mean of all pairs' [`squared_error`].
+fn pooled_squared_error(a: &Tensor, b: &Tensor, region: Option<&Tensor>) -> Tensor {
+    squared_error(a, b, region).mean(Kind::Double)
 }
 
 /// Mean squared differences of each pair in levels, f64 `[n]`.
@@ -135,6 +158,26 @@ mod tests {
         let both = pooled_psnr(&first.repeat([2, 1, 1, 1]), &beside(&second), None);
         assert!((both - alone - 10.0 * 2f64.log10()).abs() < 1e-9, "{both} and {alone}");
         assert_eq!(pooled_psnr(&a, &a, None), MAX_PSNR);
+    }
+
+    /// Answers around a mean 6 levels off the truth.
+    #[test]
+    fn a_mean_is_judged_without_the_scatter_of_answers() {
+        let truth = Tensor::full([400, 1, 8, 8], 100, (Kind::Uint8, Device::Cpu));
+        tch::manual_seed(0);
+        let answer = || {
+            let scatter = Tensor::randn([400, 1, 8, 8], (Kind::Float, Device::Cpu)) * 20.0;
+            (scatter + 106.0).round().to_kind(Kind::Uint8)
+        };
+        let of = |mse: f64| 10.0 * (255f64.powi(2) / mse).log10();
+        let answers = [answer(), answer(), answer()];
+        // Rounding adds a twelfth to the variance.
+        let one = pooled_psnr(&answers[0], &truth, None);
+        assert!((one - of(36.0 + 400.0 + 1.0 / 12.0)).abs() < 0.05, "{one}");
+        for answers in [&answers[..], &answers[..2]] {
+            let of_mean = pooled_psnr_of_mean(&truth, answers, None);
+            assert!((of_mean - of(36.0)).abs() < 1.0, "{of_mean}");
+        }
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct HoleScores {
     pub shown_in_training: bool,
     /// Peak signal-to-noise ratio of all holes together against the originals, in decibels.
     pub psnr: f64,
+    /// The same of the mean of many completions by different seeds; `None` where only one was made.
+    pub psnr_of_mean: Option<f64>,
     /// Structural similarity in the hole with the original.
     pub ssim: f64,
     /// Fréchet distance of the completed images to the training images.

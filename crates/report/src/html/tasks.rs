@@ -52,7 +52,7 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
     scored().next()?;
     let mut html = paragraph(
         "Test images with a part hidden, completed. PSNR (of all holes together) and SSIM compare the hole with what was there, \
-         which one of many good completions need not resemble; diversity is how much completions by different seeds differ there. Models whose training \
+         which one of many good completions need not resemble, though their mean, the best guess of the pixels, comes as near as can be; diversity is how much completions by different seeds differ there. Models whose training \
          showed known pixels and models that only learnt to generate are in tables of their own.",
     );
     let tracks: BTreeSet<&str> = scored().map(|scores| scores.track.as_str()).collect();
@@ -104,6 +104,7 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
                 table.column(name, better, |row| cell(&row.inpainting), baseline);
             };
             put("PSNR", Better::Higher, |holes| Some(holes.psnr));
+            put("PSNR of mean", Better::Higher, |holes| holes.psnr_of_mean);
             put("SSIM", Better::Higher, |holes| Some(holes.ssim));
             put("FD", Better::Lower, |holes| holes.frechet_distance);
             put("accuracy", Better::Higher, |holes| holes.accuracy);

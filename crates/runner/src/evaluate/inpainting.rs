@@ -12,7 +12,9 @@ use crate::{
 use anyhow::Result;
 use paragone_core::{Conditions, Known, from_levels, mix};
 use paragone_data::MaskKind;
-use paragone_metrics::{Moments, frechet_distance, mean_image, pooled_psnr, ssim};
+use paragone_metrics::{
+    Moments, frechet_distance, mean_image, pooled_psnr, pooled_psnr_of_mean, ssim,
+};
 use paragone_report::{HoleScores, InpaintingScores};
 use tch::{Device, Kind, Tensor};
 
@@ -144,6 +146,8 @@ impl<'a> Inpainting<'a> {
             let mut scores = InpaintingScores::new(method.to_owned(), "baseline");
             for holes in &self.holes {
                 let Some(scored) = self.score(holes, &[make(holes)])? else { return Ok(None) };
+                // No chance is in it.
+                let scored = HoleScores { psnr_of_mean: Some(scored.psnr), ..scored };
                 scores.masks.insert(holes.kind.name().to_owned(), scored);
             }
             baselines.push((name, scores));
@@ -186,6 +190,8 @@ impl<'a> Inpainting<'a> {
         Ok(Some(HoleScores {
             shown_in_training: self.shown.contains(&holes.kind),
             psnr: over_sets(&|set| pooled_psnr(&holes.originals, set, Some(&hole))),
+            psnr_of_mean: (sets.len() > 1)
+                .then(|| pooled_psnr_of_mean(&holes.originals, sets, Some(&hole))),
             ssim: mean(&|set| ssim(&holes.originals, set, Some(&hole))),
             frechet_distance,
             accuracy,
