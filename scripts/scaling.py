@@ -231,7 +231,7 @@ def grid(rows, x, title, value):
 def page(found, machine):
     text = f"""# How cost grows
 
-Written by `scripts/scaling`: medians of windows by {machine}, f32. Every family with its default network.
+Written by `scripts/scaling`: medians of windows, {machine}, f32. Every family with its default network.
 
 ![Cost against size, batch, width, number of images and of samples](scaling.png)
 """
@@ -249,7 +249,7 @@ Written by `scripts/scaling`: medians of windows by {machine}, f32. Every family
         text += "into parts by `train.accumulate`; in brackets milliseconds an image. The gradient is the same.\n\n"
         text += grid(found["memory"], "accumulate", "parts", lambda row: f"{row['peak_mb']:.0f} ({ms(row)})")
     if "folders" in found:
-        text += "\n## A folder of images\n\nPNG files of 32×32 pixels. The first opening decodes them into a file, which later ones map: its pages are read when "
+        text += "\n## A folder of images\n\nPNG files of 32×32 pixels, of which nine in ten are for training and counted here. The first opening decodes them into a file, which later ones map: its pages are read when "
         text += "they are needed and given up when memory is short. A start reads all of them once, to hash them.\n\n"
         header = ["images", "first opening, s", "later, s", "loading, s", "a batch of 128, ms", "peak, MB", "of which not mapped, MB"]
         text += table(header, [
