@@ -49,7 +49,12 @@ fn write(
     let failed = |e| DataError::io(file, e);
     fs::create_dir_all(folder).map_err(|e| DataError::io(folder, e))?;
     sweep(folder, PREFIX);
-    let aside = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX);
+    // Temporary files are their owner's alone; this one is to stay, for all whom the user's mask lets read it.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let aside = builder.tempfile_in(folder);
     let mut aside = BufWriter::new(aside.map_err(|e| DataError::io(folder, e))?);
     for start in (0..n).step_by(AT_ONCE) {
         if watch(start as u64, n as u64).is_break() {

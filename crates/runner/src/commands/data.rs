@@ -8,7 +8,7 @@ use crate::{
     log::Reporter,
 };
 use anyhow::Result;
-use paragone_data::{DataConfig, Split};
+use paragone_data::{Condition, DataConfig, Split};
 use std::{ops::ControlFlow, path::Path, process::ExitCode};
 use tch::Tensor;
 
@@ -22,6 +22,8 @@ pub fn execute(args: &DataArgs) -> Result<ExitCode> {
                 dataset: dataset.clone(),
                 size: *size,
                 path: path.clone(),
+                // Whatever there is, classes and captions or neither.
+                condition: Condition::None,
                 ..DataConfig::default()
             };
             show(&config, datasets, out)?;
@@ -76,7 +78,10 @@ fn show(config: &DataConfig, datasets: &Path, out: &Path) -> Result<()> {
     let images = test.images.index_select(0, &Tensor::from_slice(&rows));
     let sheet = paragone_report::sample_grid(&images, columns);
     paragone_report::save_png(&sheet, out)?;
-    say(format_args!("{}: {}", out.display(), dataset.class_names().join(", ")));
+    match dataset.class_names() {
+        [] => say(format_args!("{}", out.display())),
+        names => say(format_args!("{}: {}", out.display(), names.join(", "))),
+    }
     Ok(())
 }
 
