@@ -228,10 +228,10 @@ def grid(rows, x, title, value):
     return table([title, *columns], [[family, *(cells[family, column] for column in columns)] for family in families])
 
 
-def page(found, machine):
+def page(found, machine, command):
     text = f"""# How cost grows
 
-Written by `scripts/scaling`: medians of windows, {machine}, f32. Every family with its default network.
+Written by `{command}`: medians of windows, {machine}, f32. Every family with its default network.
 
 ![Cost against size, batch, width, number of images and of samples](scaling.png)
 """
@@ -292,7 +292,8 @@ def main():
         args.kept.write_text(json.dumps({"machine": machine, "found": found}))
     args.out.mkdir(parents=True, exist_ok=True)
     draw(found, args.out / "scaling.png")
-    (args.out / "scaling.md").write_text(page(found, machine))
+    command = f"scripts/scaling --windows {args.windows} --seconds {args.seconds:g}"
+    (args.out / "scaling.md").write_text(page(found, machine, command))
     print(f"{args.out / 'scaling.md'}")
 
 
