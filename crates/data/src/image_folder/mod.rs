@@ -62,11 +62,10 @@ impl Listing {
 
     /// The images, decoded into a file in `folder` unless they are there already.
     pub fn decode(mut self, folder: &Path, watch: Watch<'_>) -> Result<ImageFolder, DataError> {
-        // What the configuration leaves out need not be decoded.
+        // What the configuration leaves out need not be decoded; what it keeps out of training is wanted all the same.
+        let parts = Parts { validation: false, ..self.parts.clone() };
         let wanted = |split| {
             let (train, test) = (self.train.len() as u64, self.test.len() as u64);
-            let validation = false;
-            let parts = Parts { validation, ..self.parts.clone() };
             parts.rows(ImageFolder::NAME, split, train, test).map(|rows| rows.end as usize)
         };
         let (train, test) = (wanted(Split::Train)?, wanted(Split::Test)?);
