@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
 use paragone_data::{
     Condition, DataConfig, DataError, Dataset, EditKind, Edits, ImageSet, Loader, LoaderOptions,
-    Order, Split, Tokenizer, hex,
+    Order, Split, Tokenizer, Watch, hex,
 };
 use sha2::{Digest, Sha256};
 use std::{cell::OnceCell, ops::ControlFlow, path::Path};
@@ -19,16 +19,20 @@ use std::{cell::OnceCell, ops::ControlFlow, path::Path};
 /// # Errors
 /// As [`paragone_data::open`], [`DataError::Stopped`] at Ctrl-C.
 pub fn open(config: &DataConfig, datasets: &Path) -> Result<Box<dyn Dataset>, DataError> {
+    watched("decoding", "images", |watch| paragone_data::open(config, datasets, watch))
+}
+
+/// What `work` comes to, its progress shown as soon as there is some; Ctrl-C stops it.
+pub fn watched<T>(title: &str, unit: &'static str, work: impl FnOnce(Watch<'_>) -> T) -> T {
     let mut reporter: Option<Reporter> = None;
-    let opened = paragone_data::open(config, datasets, &mut |done, all| {
-        let begin = || Reporter::new("decoding", "images", 0, all);
-        reporter.get_or_insert_with(begin).set(done);
+    let result = work(&mut |done, all| {
+        reporter.get_or_insert_with(|| Reporter::new(title, unit, 0, all)).set(done);
         if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     if let Some(reporter) = reporter {
         reporter.finish();
     }
-    opened
+    result
 }
 
 /// A dataset made ready for training.

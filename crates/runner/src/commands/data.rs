@@ -3,13 +3,11 @@
 use super::say;
 use crate::{
     cli::{DataArgs, DataCommand},
-    data::open,
-    interrupt,
-    log::Reporter,
+    data::{open, watched},
 };
 use anyhow::Result;
-use paragone_data::{Condition, DataConfig, Split};
-use std::{ops::ControlFlow, path::Path, process::ExitCode};
+use paragone_data::{Condition, DataConfig, Split, Watch};
+use std::{path::Path, process::ExitCode};
 use tch::Tensor;
 
 pub fn execute(args: &DataArgs) -> Result<ExitCode> {
@@ -45,16 +43,9 @@ fn list(datasets: &Path) {
 
 /// Fetches a dataset that is not here yet.
 pub fn fetch(dataset: &str, from: Option<&Path>, datasets: &Path) -> Result<()> {
-    let mut reporter: Option<Reporter> = None;
-    let title = dataset.to_owned();
-    let result = paragone_data::fetch(dataset, from, datasets, &mut |done, total| {
-        reporter.get_or_insert_with(|| Reporter::new(&title, "bytes", 0, total)).set(done);
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    if let Some(reporter) = reporter {
-        reporter.finish();
-    }
-    say(format_args!("{dataset} is in {}", result?.display()));
+    let fetch = |watch: Watch<'_>| paragone_data::fetch(dataset, from, datasets, watch);
+    let folder = watched(dataset, "bytes", fetch)?;
+    say(format_args!("{dataset} is in {}", folder.display()));
     Ok(())
 }
 
