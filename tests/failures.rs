@@ -73,7 +73,7 @@ fn a_wrong_experiment_is_refused_with_its_place() {
     let family = families()[0];
     let unknown = format!("models.{family}.no_such_key");
     let phase = format!("models.{family}.train.phases.no_such_phase.lr");
-    let cases: [(Changes, &[&str]); 10] = [
+    let cases: [(Changes, &[&str]); 15] = [
         (&[(&phase, "0.1")], &["experiment.yaml:", "no_such_phase"]),
         (&[("eval.density_coverage_k", "24")], &["experiment.yaml:", "density_coverage_k"]),
         (&[("eval.reference", "[validation]")], &["experiment.yaml:", "data.validation"]),
@@ -87,6 +87,11 @@ fn a_wrong_experiment_is_refused_with_its_place() {
         (&[("train.budget", "{ images: 1, seconds: 2 }")], &["experiment.yaml:", "budget"]),
         (&[("models.extra", "{ family: vea }")], &["experiment.yaml:", "vea", "vae"]),
         (&[("train.batch_size", "0")], &["experiment.yaml:", "batch_size", "at least 1"]),
+        (&[("train.threads", "3000000000")], &["experiment.yaml:", "threads", "1024"]),
+        (&[("data.test_images", "3")], &["there are 3 test images", "at least 6"]),
+        (&[("eval.samples", "2")], &["experiment.yaml:", "eval.samples", "at least 3"]),
+        (&[("eval.editing", "{ pairs: 1, strengths: [2] }")], &["experiment.yaml:", "strengths"]),
+        (&[("eval.inpainting", "{ images: 1, masks: [] }")], &["experiment.yaml:", "masks"]),
     ];
     for (changes, says) in cases {
         let experiment = experiment(&dir, &[family], changes);

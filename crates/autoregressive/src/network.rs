@@ -168,11 +168,11 @@ impl Network {
         let condition = self.condition.forward(conditions);
         let everywhere = condition.vector.apply(&self.gates).unsqueeze(-1).unsqueeze(-1);
         let biases = match self.words.as_ref().zip(condition.text.as_ref()) {
-            Some((words, text)) => everywhere + words.forward(text),
+            Some((words, text)) => words.forward(text).g_add_(&everywhere),
             None => everywhere,
         };
         let biases = match self.known.as_ref().zip(conditions.known.as_ref()) {
-            Some((pixels, known)) => biases + pixels.forward(known),
+            Some((pixels, known)) => pixels.forward(known).g_add_(&biases),
             None => biases,
         };
         let parts = biases.chunk(2 * self.layers.len() as i64, 1);

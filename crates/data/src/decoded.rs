@@ -66,6 +66,7 @@ fn write(
         images.iter().try_for_each(|image| aside.write_all(image)).map_err(failed)?;
     }
     let aside = aside.into_inner().map_err(|e| failed(e.into_error()))?;
+    aside.as_file().sync_all().map_err(failed)?;
     aside.persist(file).map_err(|e| failed(e.error))?;
     let _ = watch(n as u64, n as u64);
     Ok(())

@@ -22,12 +22,14 @@ pub enum DataError {
         known: Vec<String>,
     },
     /// A dataset's file is not on this machine yet.
-    #[error("{dataset} is not here: {} is missing; run `paragone data fetch {dataset}`", path.display())]
+    #[error("{dataset} is not here: {} is missing; {remedy}", path.display())]
     NotFetched {
         /// Name of the dataset.
         dataset: String,
         /// The file that was looked for.
         path: PathBuf,
+        /// What brings it there.
+        remedy: String,
     },
     /// The dataset has no such part.
     #[error("{dataset} has no {split} split: {reason}")]
@@ -40,12 +42,12 @@ pub enum DataError {
         reason: String,
     },
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// Its reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file begins with other bytes than its format demands.
     #[error("{}: expected {expected}, but the file begins with {got}", path.display())]
@@ -109,8 +111,8 @@ pub enum DataError {
 }
 
 impl DataError {
-    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+    pub(crate) fn io(path: impl Into<PathBuf>, reason: std::io::Error) -> Self {
+        Self::Io { path: path.into(), reason }
     }
 
     pub(crate) fn malformed(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
@@ -132,7 +134,11 @@ mod tests {
 
     #[test]
     fn texts_name_what_to_change() {
-        let missing = DataError::NotFetched { dataset: "mnist".into(), path: "/d/mnist/x".into() };
+        let missing = DataError::NotFetched {
+            dataset: "mnist".into(),
+            path: "/d/mnist/x".into(),
+            remedy: "run `paragone data fetch mnist`".into(),
+        };
         assert_eq!(
             missing.to_string(),
             "mnist is not here: /d/mnist/x is missing; run `paragone data fetch mnist`"

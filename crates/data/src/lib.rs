@@ -58,6 +58,16 @@ pub fn open(
         let rule = format!("{} is kept at its own size, {}", spec.name, shape.height);
         return Err(DataError::invalid("size", size, rule));
     }
+    let remedy = match &config.path {
+        Some(_) => "put it there, or leave `path` out".to_owned(),
+        None => fetching(&spec, datasets_dir),
+    };
+    let remedied = |error| match error {
+        DataError::NotFetched { dataset, path, .. } => {
+            DataError::NotFetched { dataset, path, remedy }
+        }
+        other => other,
+    };
     let folder = config.path.clone().unwrap_or_else(|| datasets_dir.join(&spec.name));
     let dataset: Box<dyn Dataset> = match spec.name.as_str() {
         "shapes" => Box::new(shapes::Shapes::new(config)?),
@@ -67,12 +77,25 @@ pub fn open(
             check(config.condition, listing.class_names(), listing.has_captions())?;
             Box::new(listing.decode(&datasets_dir.join("decoded"), watch)?)
         }
-        "emoji" => Box::new(emoji::Emoji::new(spec, config, folder)?),
-        "cifar10" => Box::new(cifar10::Cifar10::new(spec, config, folder)?),
-        _ => Box::new(idx::Idx::new(spec, config, folder)?),
+        "emoji" => Box::new(emoji::Emoji::new(spec, config, folder).map_err(remedied)?),
+        "cifar10" => Box::new(cifar10::Cifar10::new(spec, config, folder).map_err(remedied)?),
+        _ => Box::new(idx::Idx::new(spec, config, folder).map_err(remedied)?),
     };
     check(config.condition, dataset.class_names(), dataset.has_captions())?;
     Ok(dataset)
+}
+
+/// The command that brings a dataset's files into a folder of datasets.
+fn fetching(spec: &DatasetSpec, datasets_dir: &Path) -> String {
+    let to = match datasets_dir == Path::new("datasets") {
+        true => String::new(),
+        false => format!(" --datasets {}", datasets_dir.display()),
+    };
+    let command = format!("`paragone data fetch {}{to}`", spec.name);
+    match spec.packages.is_empty() {
+        true => format!("{} to {command}", spec.by_hand),
+        false => format!("run {command}"),
+    }
 }
 
 /// An error if images cannot be asked for in this way.
@@ -117,6 +140,12 @@ mod tests {
     #[test]
     fn what_cannot_be_opened_is_explained() {
         let named = |name: &str| DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
+        assert!(
+            open_error(&named("mnist")).contains("`paragone data fetch mnist --datasets /nowhere`")
+        );
+        assert!(open_error(&named("cifar10")).contains("--from DIR"));
+        let elsewhere = DataConfig { path: Some("/elsewhere".into()), ..named("mnist") };
+        assert!(open_error(&elsewhere).contains("leave `path` out"));
         assert!(open_error(&named("fashion")).contains("fashion-mnist"));
         let sized = DataConfig { size: Some(32), ..named("mnist") };
         assert!(open_error(&sized).contains("size is 32"));

@@ -131,6 +131,7 @@ impl DatasetSpec {
             .ok_or_else(|| DataError::NotFetched {
                 dataset: self.name.clone(),
                 path: folder.join(&file.name),
+                remedy: format!("run `paragone data fetch {}`", self.name),
             })
     }
 }

@@ -39,10 +39,12 @@ impl ResBlock {
     pub fn forward(&self, x: &Tensor, embedding: &Tensor) -> Tensor {
         let h = x.apply(&self.norm1).silu().apply(&self.conv1);
         let film = embedding.apply(&self.film).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
-        let h = (h.apply(&self.norm2) * (&film[0] + 1.0) + &film[1]).silu().apply(&self.conv2);
+        // Sums in place: what they go into is new, and no gradient needs it as it was.
+        let h = (h.apply(&self.norm2) * (&film[0] + 1.0)).g_add_(&film[1]);
+        let mut h = h.silu().apply(&self.conv2);
         match &self.shortcut {
-            None => h + x,
-            Some(shortcut) => h + x.apply(shortcut),
+            None => h.g_add_(x),
+            Some(shortcut) => h.g_add_(&x.apply(shortcut)),
         }
     }
 }

@@ -111,7 +111,8 @@ pub enum ScheduleName {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsistencyConfig {
-    /// Times that the distance between the two noise levels halves in training, at whose start the lower one is 0 or half.
+    /// Stages of training: from each to the next the distance between the two noise levels halves. In the first, the lower one is
+    /// 0 or half the higher.
     pub halvings: u32,
 }
 

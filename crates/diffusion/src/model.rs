@@ -88,7 +88,7 @@ impl DiffusionModel {
 
     /// Noise levels to train on, one an image.
     pub(crate) fn training_sigmas(&self, n: i64) -> Vec<f64> {
-        // Drawn on the host, where the coefficients are computed: a handful of numbers, and no wait for the device.
+        // Drawn on the host, where the coefficients are computed: a handful of numbers.
         let host = |kind| (kind, Device::Cpu);
         if self.config.objective.is_discrete() {
             let last = self.schedule.num_timesteps() as i64;
@@ -198,12 +198,15 @@ impl Generator for DiffusionModel {
         let x = &x0 + &eps * per_image_column(&sigmas, &x0);
         let target = &x0 * column(&coefficients, |c| c.target().0, &x0)
             + eps * column(&coefficients, |c| c.target().1, &x0);
+        // All that goes to the device does so before the network's pass, not after a wait for it.
+        let gamma = self.config.min_snr_gamma;
+        let weight = column(&coefficients, |c| c.loss_weight(gamma), &x0);
+        let in_sight = column(&coefficients, |c| (c.c_out * c.c_in).powi(2), &x0);
         let error = (self.network(&x, &coefficients, &batch.conditions) - target).square();
         let error = error.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
-        let gamma = self.config.min_snr_gamma;
-        let weighted = &error * column(&coefficients, |c| c.loss_weight(gamma), &x0);
+        let weighted = &error * weight;
         // Of the predicted image, in the scale that the network sees: else the highest noise levels were all of it.
-        let mse = error.detach() * column(&coefficients, |c| (c.c_out * c.c_in).powi(2), &x0);
+        let mse = error.detach() * in_sight;
         Ok(Loss::new(weighted.mean(Kind::Float)).with_scalar("mse", &mse.mean(Kind::Float)))
     }
 

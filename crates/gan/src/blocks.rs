@@ -79,22 +79,20 @@ impl ResidualBlock {
     /// `x`: `[n, width, h, w]`; `style`: `[n, style_dim]`; `noise`: `[n, 1, h, w]`. What the block has no use for is ignored.
     pub fn forward(&self, x: &Tensor, style: Option<&Tensor>, noise: Option<&Tensor>) -> Tensor {
         let hidden = leaky_relu(x).apply(&self.first);
-        let hidden = match (&self.style, style) {
+        let mut hidden = match (&self.style, style) {
             (Some(layer), Some(style)) => {
                 let style = style.apply(layer).unsqueeze(-1).unsqueeze(-1).chunk(2, 1); // 2 × [n, width, 1, 1]
-                &style[1] + (&style[0] + 1.0) * hidden
+                // Sums in place, here and below: what they go into is new, and no gradient needs it as it was.
+                ((&style[0] + 1.0) * hidden).g_add_(&style[1])
             }
             _ => hidden,
         };
-        let hidden = match (&self.noise, noise) {
-            (Some(strength), Some(noise)) => {
-                // In the activations' kind: f32 noise would lift a bf16 network to f32 from here on.
-                let kind = hidden.kind();
-                hidden + noise.to_kind(kind) * strength.to_kind(kind)
-            }
-            _ => hidden,
-        };
-        x + leaky_relu(&hidden).apply(&self.last)
+        if let (Some(strength), Some(noise)) = (&self.noise, noise) {
+            // In the activations' kind: f32 noise would lift a bf16 network to f32 from here on.
+            let kind = hidden.kind();
+            hidden = hidden.g_add_(&(noise.to_kind(kind) * strength.to_kind(kind)));
+        }
+        leaky_relu(&hidden).apply(&self.last).g_add_(x)
     }
 }
 

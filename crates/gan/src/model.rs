@@ -79,7 +79,7 @@ impl Model {
         let (real, fake_logits) = (logits.narrow(0, 0, n), logits.narrow(0, n, n));
         let mut game = config.loss.discriminator(&real, &fake_logits).mean(Kind::Float);
         if config.mismatched > 0.0 {
-            // The neighbour's condition; where that is the same, the two logits are, and teach nothing.
+            // The neighbour's condition. Where that is the same, the two logits are, and a game on their difference learns nothing.
             let other = condition.roll([1], [0]);
             let mismatched = discriminator::logits(&features.narrow(0, 0, n), &other);
             let losses = config.loss.discriminator(&real, &mismatched);

@@ -46,7 +46,7 @@ impl ClassifierFeatures {
     /// [`MetricError::Read`] if there is no such file, [`MetricError::Weights`] if it is something else.
     pub fn load(path: &Path, device: Device) -> Result<Self> {
         let bytes = std::fs::read(path)
-            .map_err(|source| MetricError::Read { path: path.into(), source })?;
+            .map_err(|reason| MetricError::Read { path: path.into(), reason })?;
         Self::from_bytes(&bytes, device)
     }
 

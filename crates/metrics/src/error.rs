@@ -63,12 +63,12 @@ pub enum MetricError {
         message: String,
     },
     /// A weights file that cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file of weights that a user named holds something else.
     #[error("{} does not hold {what}: {message}", path.display())]

@@ -46,7 +46,7 @@ impl TorchScriptFeatures {
     /// f32 `[n, 3, size, size]` to floating-point `[n, d]`.
     pub fn load(path: &Path, preparation: Preparation, device: Device) -> Result<Self> {
         let bytes = std::fs::read(path)
-            .map_err(|source| MetricError::Read { path: path.into(), source })?;
+            .map_err(|reason| MetricError::Read { path: path.into(), reason })?;
         let wrong = |message: String| MetricError::WeightsFile {
             path: path.into(),
             what: "a feature extractor in TorchScript",

@@ -4,28 +4,28 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The operating system refused.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {reason}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Its reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The picture has no PNG, such as one without pixels.
-    #[error("cannot encode {}: {source}", path.display())]
+    #[error("cannot encode {}: {reason}", path.display())]
     Encode {
         /// The file.
         path: PathBuf,
         /// The encoder's reason.
-        source: image::ImageError,
+        reason: image::ImageError,
     },
     /// A picture of the page has no PNG, such as one without pixels.
-    #[error("cannot encode the picture \"{title}\": {source}")]
+    #[error("cannot encode the picture \"{title}\": {reason}")]
     Picture {
         /// The figure's title.
         title: String,
         /// The encoder's reason.
-        source: image::ImageError,
+        reason: image::ImageError,
     },
     /// The plotting library refused.
     #[error("cannot draw the plot \"{title}\": {reason}")]

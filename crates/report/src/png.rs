@@ -12,28 +12,31 @@ use std::{
     path::Path,
 };
 
-/// Saves a picture as PNG, gray if it has no colour. Whoever opens `path` finds a whole picture, the old one or the new one.
+/// Saves a picture as PNG, gray if it has no colour, in a folder that is made if need be. Whoever opens `path` finds a whole picture, the old one or the new one.
 ///
 /// # Errors
 /// [`ReportError`] naming `path`; nothing is left beside it.
 pub fn save_png(picture: &RgbImage, path: &Path) -> Result<(), ReportError> {
     let bytes =
-        encode(picture).map_err(|source| ReportError::Encode { path: path.to_owned(), source })?;
+        encode(picture).map_err(|reason| ReportError::Encode { path: path.to_owned(), reason })?;
     // Written beside its place, because a rename is atomic within one file system only.
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".tmp-{}", std::process::id()));
     let aside = path.with_file_name(name);
     let written = (|| {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let mut file = File::create(&aside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&aside, path)
     })();
-    written.map_err(|source| {
+    written.map_err(|reason| {
         // The first error is the one to tell.
         let _ = fs::remove_file(&aside);
-        ReportError::Write { path: path.to_owned(), source }
+        ReportError::Write { path: path.to_owned(), reason }
     })
 }
 
@@ -79,14 +82,16 @@ mod tests {
     #[test]
     fn errors_name_the_file() {
         let folder = folder("no-folder");
-        let path = folder.join("missing").join("a.png");
+        // A file in the way of the folder.
+        fs::write(folder.join("file"), "").unwrap();
+        let path = folder.join("file").join("a.png");
         let error = save_png(&RgbImage::new(1, 1), &path).unwrap_err();
-        assert!(error.to_string().contains("missing/a.png"), "{error}");
+        assert!(error.to_string().contains("file/a.png"), "{error}");
         // A folder in the way of the rename.
         let path = folder.join("taken.png");
         fs::create_dir_all(path.join("inside")).unwrap();
         save_png(&RgbImage::new(1, 1), &path).unwrap_err();
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -55,12 +55,7 @@ impl RunData {
     /// Opens an experiment's dataset and reads its training images.
     pub fn open(experiment: &Experiment, datasets: &Path) -> Result<Self> {
         let config = experiment.data.clone();
-        let place = |error: DataError| match error {
-            DataError::InvalidConfig { key, value, rule } => {
-                experiment.error(&["data", key], Problem::Invalid { value, rule }).into()
-            }
-            other => anyhow::Error::from(other),
-        };
+        let place = |error| placed(experiment, error);
         let dataset = open(&config, datasets).map_err(place)?;
         let train = dataset.load(Split::Train).map_err(place)?;
         let captions = train.captions.as_deref().filter(|_| config.condition == Condition::Text);
@@ -146,6 +141,20 @@ impl RunData {
 
     fn order_seed(&self) -> u64 {
         mix(&[self.seed, 2])
+    }
+}
+
+/// An error with its place in the experiment's file, if it is of what that says of the data.
+pub fn placed(experiment: &Experiment, error: DataError) -> anyhow::Error {
+    let at = |key, value, rule| {
+        experiment.error(&["data", key], Problem::Invalid { value, rule }).into()
+    };
+    match error {
+        DataError::InvalidConfig { key, value, rule } => at(key, value, rule),
+        DataError::Io { path, reason } if experiment.data.path.as_ref() == Some(&path) => {
+            at("path", path.display().to_string(), format!("cannot be read: {reason}"))
+        }
+        other => other.into(),
     }
 }
 

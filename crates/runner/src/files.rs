@@ -203,15 +203,18 @@ impl Lock {
     pub const FILE: &str = "lock";
 }
 
-/// Writes a file aside, syncs it and renames it into place.
+/// Writes a file aside, syncs it and renames it into place, in a folder that is made if need be.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
         let aside = aside(path);
         let mut file = File::create(&aside)?;
         file.write_all(contents)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
-        sync_directory(path.parent().unwrap_or(Path::new(".")))
+        sync_directory(folder)
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -100,6 +100,7 @@ impl VaeConfig {
         at_least("patch_size", self.patch_size, 1)?;
         at_least("blocks", self.blocks, 1)?;
         at_least("condition_dim", self.condition_dim, 1)?;
+        at_least("inpaint_sweeps", self.inpaint_sweeps as i64, 1)?;
         not_negative("beta", self.beta)?;
         not_negative("free_bits", self.free_bits)?;
         if !(0.0..=1.0).contains(&self.kl_warmup) {

@@ -17,6 +17,9 @@ use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, fs, path::Path};
 use tch::Tensor;
 
+/// Names of folders that hold a part of a dataset each.
+const PARTS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
+
 /// Every how manieth image is for testing, where there is no folder for it.
 const TEST_EVERY: usize = 10;
 
@@ -37,7 +40,10 @@ impl Listing {
         let size = config.size.ok_or_else(|| needed("size"))?;
         let (train, test) = match (root.join("train"), root.join("test")) {
             (train, test) if train.is_dir() && test.is_dir() => (list(&train)?, list(&test)?),
-            _ => split(list(root)?),
+            _ => {
+                no_lone_part(root)?;
+                split(list(root)?)
+            }
         };
         for (split, entries) in [("train", &train), ("test", &test)] {
             if entries.is_empty() {
@@ -145,6 +151,26 @@ impl Dataset for ImageFolder {
     }
 }
 
+/// An error if a folder's folders look like parts of a dataset, not like classes.
+fn no_lone_part(root: &Path) -> Result<(), DataError> {
+    let failed = |e| DataError::io(root, e);
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(root).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    if names.is_empty() || !names.iter().all(|name| PARTS.contains(&name.to_lowercase().as_str())) {
+        return Ok(());
+    }
+    let names = Vec::from_iter(names).join(", ");
+    let problem = format!(
+        "has the folders {names}, which are no classes: what to train on must be in `train`, what to test on in `test`"
+    );
+    Err(DataError::malformed(root, problem))
+}
+
 /// Train and test entries of a folder that does not say which is which.
 fn split(mut entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
     let num_test = entries.len().div_ceil(TEST_EVERY).min(entries.len().saturating_sub(1));
@@ -185,6 +211,19 @@ mod tests {
 
     fn classes(set: &ImageSet) -> Vec<i64> {
         Vec::try_from(set.classes.as_ref().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn parts_of_a_dataset_are_no_classes() {
+        for parts in [&["train/cat", "val/cat"][..], &["Test/cat"]] {
+            let folder = Folder::new();
+            parts.iter().for_each(|part| save(&folder, &format!("{part}/1.png"), 10));
+            assert!(open(&folder).unwrap_err().to_string().contains("no classes"), "{parts:?}");
+        }
+        // A train among other vehicles.
+        let folder = Folder::new();
+        ["bus", "train"].map(|class| save(&folder, &format!("{class}/1.png"), 10));
+        assert_eq!(open(&folder).unwrap().class_names(), ["bus", "train"]);
     }
 
     #[test]

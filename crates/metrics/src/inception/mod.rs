@@ -43,7 +43,7 @@ impl InceptionFeatures {
     /// has a tensor that is missing, of another shape or not finite.
     pub fn load(path: &Path, device: Device) -> Result<Self> {
         let bytes = std::fs::read(path)
-            .map_err(|source| MetricError::Read { path: path.into(), source })?;
+            .map_err(|reason| MetricError::Read { path: path.into(), reason })?;
         let wrong = |message| MetricError::WeightsFile {
             path: path.into(),
             what: "weights of the Inception-v3 network of 2015",

@@ -36,7 +36,7 @@ impl Figures {
         command: &str,
     ) -> Result<String, ReportError> {
         let bytes = encode(picture)
-            .map_err(|source| ReportError::Picture { title: title.to_owned(), source })?;
+            .map_err(|reason| ReportError::Picture { title: title.to_owned(), reason })?;
         let (width, height) = picture.dimensions();
         let image = format!(
             "<img src=\"data:image/png;base64,{}\" width=\"{width}\" height=\"{height}\" alt=\"{}\" />",

@@ -62,26 +62,39 @@ fn show(config: &DataConfig, datasets: &Path, out: &Path) -> Result<()> {
         0 => COLUMNS,
         classes => classes.min(2 * COLUMNS),
     };
-    let rows: Vec<i64> = match &test.classes {
+    let cells: Vec<Option<i64>> = match &test.classes {
         Some(classes) => class_columns(&Vec::<i64>::try_from(classes)?, columns),
-        None => (0..test.len().min((ROWS * COLUMNS) as i64)).collect(),
+        None => (0..test.len().min((ROWS * COLUMNS) as i64)).map(Some).collect(),
     };
-    let images = test.images.index_select(0, &Tensor::from_slice(&rows));
+    let blank = || test.images.get(0).full_like(255);
+    let images = cells.iter().map(|cell| cell.map_or_else(blank, |row| test.images.get(row)));
+    let images = Tensor::stack(&images.collect::<Vec<_>>(), 0);
     let sheet = paragone_report::sample_grid(&images, columns);
     paragone_report::save_png(&sheet, out)?;
     match dataset.class_names() {
         [] => say(format_args!("{}", out.display())),
-        names => say(format_args!("{}: {}", out.display(), names.join(", "))),
+        names => say(format_args!("{}: {}", out.display(), names[..columns].join(", "))),
     }
     Ok(())
 }
 
-/// Indices of images in rows of a sheet whose column c shows class c.
-fn class_columns(classes: &[i64], columns: usize) -> Vec<i64> {
+/// Indices of images in rows of a sheet whose column c shows class c, as far as there are any.
+fn class_columns(classes: &[i64], columns: usize) -> Vec<Option<i64>> {
     let nth = |class: usize, n: usize| {
         let of_class = classes.iter().enumerate().filter(|(_, c)| **c == class as i64);
         of_class.map(|(i, _)| i as i64).nth(n)
     };
-    let cells = (0..ROWS).flat_map(|row| (0..columns).map(move |class| (row, class)));
-    cells.map_while(|(row, class)| nth(class, row)).collect()
+    let rows = (0..ROWS).map(|row| (0..columns).map(|class| nth(class, row)).collect());
+    rows.take_while(|row: &Vec<_>| row.iter().any(Option::is_some)).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_with_fewer_images_leaves_its_column_short() {
+        let cells = class_columns(&[1, 2, 1, 1], 3);
+        assert_eq!(cells, [None, Some(0), Some(1), None, Some(2), None, None, Some(3), None]);
+    }
 }

@@ -18,7 +18,10 @@ mod score;
 mod train;
 mod trajectory;
 
-use crate::cli::{Command, DeviceArgs};
+use crate::{
+    cli::{Command, DeviceArgs},
+    config::MAX_THREADS,
+};
 use anyhow::Result;
 use std::process::ExitCode;
 use tch::Device;
@@ -51,7 +54,10 @@ pub fn execute(command: Command) -> Result<ExitCode> {
 /// Chooses threads and device. `threads`: the experiment's wish, which the command line overrules.
 fn prepare(args: &DeviceArgs, threads: Option<u64>) -> Result<Device> {
     if let Some(threads) = args.threads.or(threads) {
-        anyhow::ensure!(threads > 0, "--threads is {threads}, but must be at least 1");
+        anyhow::ensure!(
+            (1..=MAX_THREADS).contains(&threads),
+            "--threads is {threads}, but must be from 1 to {MAX_THREADS}"
+        );
         tch::set_num_threads(threads as i32);
     }
     args.device.open()

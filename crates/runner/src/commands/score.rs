@@ -38,14 +38,29 @@ pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
     let extractor = extractor(&wanted, dataset.as_deref(), set.shape(), device)
         .map_err(|rule| anyhow!("--features {}: {rule}", args.features))?;
     let n = images.size()[0];
+    let samples = args.samples.display().to_string();
+    let resizes = matches!(wanted, Features::Inception(_) | Features::TorchScript { .. });
+    let [.., height, width] = images.size()[..] else {
+        unreachable!("images have four dimensions")
+    };
+    let shape = set.shape();
+    ensure!(
+        resizes || (height, width) == (shape.height, shape.width),
+        "{samples} has images of {height}×{width} pixels, but {name} of {}×{}: bring them to one size",
+        shape.height,
+        shape.width
+    );
     let options = ScoreOptions::default();
+    let least = options.precision_recall_k.max(options.density_coverage_k) + 1;
+    for (what, number) in [(&samples, n), (&name, set.len())] {
+        ensure!(number >= least, "{what} has {number} images, but scores need at least {least}");
+    }
 
     let Some(real_features) = features(&*extractor, &set.images, &name)? else {
         return Ok(stopped());
     };
     let reference = Reference::new(&real_features, n, &options)
         .with_context(|| format!("{name} cannot be a reference"))?;
-    let samples = args.samples.display().to_string();
     let Some(fake_features) = features(&*extractor, &images, &samples)
         .with_context(|| format!("{samples} cannot be compared with {name}"))?
     else {
@@ -93,15 +108,22 @@ struct Real {
 }
 
 fn real(args: &ScoreArgs) -> Result<Real> {
+    let split = match args.split.as_str() {
+        "train" => Split::Train,
+        "test" => Split::Test,
+        other => bail!("--split is {other}, but must be train or test"),
+    };
     let path = Path::new(&args.reference);
     if path.exists() {
+        ensure!(args.size.is_none(), "--size is of a dataset, but {} is images", args.reference);
         let images = read_images(path, None)?;
         let set = ImageSet::of(&images, None, None);
         return Ok(Real { set, name: args.reference.clone(), dataset: None, test: None });
     }
-    if paragone_data::spec(&args.reference).is_err() {
-        let known: Vec<String> =
-            paragone_data::specs().iter().map(|spec| spec.name.clone()).collect();
+    // A folder of one's own is given as itself.
+    let names = paragone_data::specs().into_iter().map(|spec| spec.name);
+    let known: Vec<String> = names.filter(|name| name != "image-folder").collect();
+    if !known.contains(&args.reference) {
         bail!(
             "--reference {} is no file or folder, and none of the datasets {}",
             args.reference,
@@ -115,11 +137,6 @@ fn real(args: &ScoreArgs) -> Result<Real> {
         ..DataConfig::default()
     };
     let dataset = open(&config, &args.datasets.datasets)?;
-    let split = match args.split.as_str() {
-        "train" => Split::Train,
-        "test" => Split::Test,
-        other => bail!("--split is {other}, but must be train or test"),
-    };
     let set = dataset.load(split)?;
     ensure!(!set.is_empty(), "{} has no {split} images", args.reference);
     let test = (split == Split::Train).then(|| dataset.load(Split::Test)).transpose()?;

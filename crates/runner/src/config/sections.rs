@@ -237,6 +237,9 @@ impl Default for CurvesConfig {
     }
 }
 
+/// Threads beyond which a number is a slip, not a wish.
+pub const MAX_THREADS: u64 = 1024;
+
 impl TrainConfig {
     /// Threads of one training: those asked for, or, of several trainings at a time, each one's share of the cores. None:
     /// as many as libtorch sees fit.
@@ -267,23 +270,28 @@ impl TrainConfig {
         at_least(1, "log_every", self.log_every)?;
         interval("sample_every", self.sample_every)?;
         at_least(1, "jobs", self.jobs)?;
-        self.threads.map_or(Ok(()), |threads| at_least(1, "threads", threads))
+        let Some(threads) = self.threads else { return Ok(()) };
+        hold((1..=MAX_THREADS).contains(&threads), "threads", threads, || {
+            format!("must be from 1 to {MAX_THREADS}")
+        })
     }
 }
 
 fn interval(key: &str, interval: Interval) -> Result<(), Violation> {
     match interval {
         Interval::Seconds(seconds) => positive(&format!("{key}.seconds"), seconds),
-        Interval::Share(value) => {
-            let rule = "must be above 0 and at most 1";
-            number(&format!("{key}.share"), value, |v| v > 0.0 && v <= 1.0, rule)
-        }
+        Interval::Share(value) => share_above_zero(&format!("{key}.share"), value),
     }
+}
+
+fn share_above_zero(key: &str, value: f64) -> Result<(), Violation> {
+    number(key, value, |v| v > 0.0 && v <= 1.0, "must be above 0 and at most 1")
 }
 
 impl EvalConfig {
     pub(super) fn check(&self) -> Result<(), Violation> {
-        at_least(2, "samples", self.samples)?;
+        // A Fréchet distance is extrapolated from three sizes.
+        at_least(3, "samples", self.samples)?;
         at_least(1, "batch_size", self.batch_size)?;
         self.features.check("features")?;
         for (i, features) in self.other_features.iter().enumerate() {
@@ -304,6 +312,16 @@ impl EvalConfig {
         }
         let finite =
             |&scale: &f64| number("curves.guidance_scales", scale, |_| true, "must be a number");
-        self.curves.guidance_scales.iter().try_for_each(finite)
+        self.curves.guidance_scales.iter().try_for_each(finite)?;
+        if self.inpainting.images > 0 {
+            distinct("inpainting.masks", &self.inpainting.masks)?;
+            at_least(1, "inpainting.seeds", self.inpainting.seeds)?;
+        }
+        if self.editing.pairs > 0 {
+            distinct("editing.kinds", &self.editing.kinds)?;
+            distinct("editing.strengths", &self.editing.strengths)?;
+        }
+        let strength = |&strength| share_above_zero("editing.strengths", strength);
+        self.editing.strengths.iter().try_for_each(strength)
     }
 }

@@ -25,11 +25,11 @@ pub use truth::nearest;
 
 use crate::{
     config::{Experiment, Problem, Reference},
-    data::RunData,
+    data::{RunData, placed},
     features::Networks,
     files::{RunDir, read_json_if_there, write_json},
 };
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow, ensure};
 use captions::Captions;
 use curves::CurveReference;
 use editing::Editing;
@@ -100,7 +100,20 @@ pub fn check(experiment: &Experiment, data: &RunData, device: Device) -> Result<
             "needs `data.validation: true`, which keeps that split out of training".to_owned();
         return invalid("reference", "validation".to_owned(), rule);
     }
-    let fewest = (eval.samples as i64).min(data.train.len()).min(data.test()?.len());
+    let test = data.test().map_err(|error| match error.downcast() {
+        Ok(error) => placed(experiment, error),
+        Err(error) => error,
+    })?;
+    for (split, set) in [("training", &data.train), ("test", test)] {
+        let least = eval.precision_recall_k.max(eval.density_coverage_k) as i64 + 1;
+        ensure!(
+            set.len() >= least,
+            "{}: there are {} {split} images, but scores from nearest neighbours need at least {least}",
+            experiment.data.dataset,
+            set.len()
+        );
+    }
+    let fewest = (eval.samples as i64).min(data.train.len()).min(test.len());
     for (key, k) in [
         ("precision_recall_k", eval.precision_recall_k),
         ("density_coverage_k", eval.density_coverage_k),
@@ -112,6 +125,14 @@ pub fn check(experiment: &Experiment, data: &RunData, device: Device) -> Result<
                 format!("must be below {fewest}, the fewest images compared"),
             );
         }
+    }
+    let masks = &eval.inpainting.masks;
+    if eval.inpainting.images > 0 && Holes::all(masks, data, 1)?.is_empty() {
+        let value = format!("{masks:?}").to_lowercase();
+        let rule =
+            "no kind of mask suits the data: nothing is known of where its objects are".to_owned();
+        let problem = Problem::Invalid { value, rule };
+        return Err(experiment.error(&["eval", "inpainting", "masks"], problem).into());
     }
     Ok(())
 }

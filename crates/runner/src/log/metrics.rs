@@ -33,14 +33,16 @@ pub struct MetricsLog {
 }
 
 impl MetricsLog {
-    /// Opens the file and cuts it to `bytes`, the length that the resumed checkpoint knows.
+    /// Opens the file and cuts it to `bytes`, the length that the resumed checkpoint knows. One that has been deleted since, or cut,
+    /// goes on from where it ends.
     pub fn open(path: &Path, bytes: u64) -> Result<Self> {
-        let open = || -> std::io::Result<File> {
+        let open = || -> std::io::Result<(File, u64)> {
             let file = OpenOptions::new().append(true).create(true).open(path)?;
+            let bytes = file.metadata()?.len().min(bytes);
             file.set_len(bytes)?;
-            Ok(file)
+            Ok((file, bytes))
         };
-        let file = open().with_context(|| format!("cannot open {}", path.display()))?;
+        let (file, bytes) = open().with_context(|| format!("cannot open {}", path.display()))?;
         Ok(Self { path: path.to_owned(), file, bytes })
     }
 
@@ -87,7 +89,12 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap()
             })
             .collect();
-        std::fs::remove_file(&path).unwrap();
         assert_eq!(steps, [1, 2]);
+
+        // Deleted meanwhile.
+        std::fs::remove_file(&path).unwrap();
+        MetricsLog::open(&path, kept).unwrap().append(&record(3)).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("{\"step\":3,"));
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -57,7 +57,11 @@ impl PhaseOptimizer {
                 return Ok(norm);
             }
             if let Some(clip) = clip {
-                torch_ext::scale(&grads, &(clip / (&norm + 1e-6)).clamp_max(1.0))?;
+                let factor = (clip / (&norm + 1e-6)).clamp_max(1.0);
+                // Most often it is 1. To know costs nothing where nobody has to wait for the device.
+                if norm.device() != Device::Cpu || factor.double_value(&[]) != 1.0 {
+                    torch_ext::scale(&grads, &factor)?;
+                }
             }
             let update = torch_ext::AdamW {
                 lr: self.phase.optimizer.lr_at(progress),

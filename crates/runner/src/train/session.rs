@@ -21,6 +21,7 @@ use paragone_data::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 use tch::{Device, Tensor};
@@ -294,7 +295,7 @@ impl<'a> Session<'a> {
             state.images += plan.batch_size;
             let last = state.step == plan.steps;
             let logging = last || state.step.is_multiple_of(self.train.log_every);
-            let sampling = last || samples_due.now(state.step);
+            let sampling = samples_due.now(state.step) && !last;
             let checkpointing = last || checkpoint_due.now(state.step);
             if logging || sampling || checkpointing || interrupt::asked() {
                 torch_ext::synchronize(self.device);
@@ -336,6 +337,13 @@ impl<'a> Session<'a> {
             }
         }
         reporter.finish();
+        // Of the finished model, which is saved: asked to stop, it is the next sitting that draws it.
+        if !self.grid(state.step).exists() {
+            self.draw_samples(trainer, &mut events, state.step)?;
+            if !self.grid(state.step).exists() {
+                return Ok(Outcome::Interrupted(state.step));
+            }
+        }
         let summary = Summary {
             parameters: plan.parameters,
             steps: state.step,
@@ -372,9 +380,13 @@ impl<'a> Session<'a> {
         };
         let grid = paragone_report::sample_grid(&images.levels, GRID_COLUMNS);
         events.image("samples", &grid, step)?;
-        create_dir(&self.dir.samples())?;
-        paragone_report::save_png(&grid, &self.dir.samples().join(format!("step-{step:07}.png")))?;
+        paragone_report::save_png(&grid, &self.grid(step))?;
         Ok(())
+    }
+
+    /// Where the images drawn at a step go.
+    fn grid(&self, step: u64) -> PathBuf {
+        self.dir.samples().join(format!("step-{step:07}.png"))
     }
 }
 
