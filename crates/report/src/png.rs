@@ -12,7 +12,8 @@ use std::{
     path::Path,
 };
 
-/// Saves a picture as PNG, gray if it has no colour, in a folder that is made if need be. Whoever opens `path` finds a whole picture, the old one or the new one.
+/// Saves a picture as PNG, gray if it has no colour, in a folder that is made if need be. Whoever opens `path` finds a whole
+/// picture, the old one or the new one.
 ///
 /// # Errors
 /// [`ReportError`] naming `path`; nothing is left beside it.
@@ -82,6 +83,8 @@ mod tests {
     #[test]
     fn errors_name_the_file() {
         let folder = folder("no-folder");
+        // A folder that is not there is made.
+        save_png(&RgbImage::new(1, 1), &folder.join("missing").join("a.png")).unwrap();
         // A file in the way of the folder.
         fs::write(folder.join("file"), "").unwrap();
         let path = folder.join("file").join("a.png");
@@ -91,7 +94,7 @@ mod tests {
         let path = folder.join("taken.png");
         fs::create_dir_all(path.join("inside")).unwrap();
         save_png(&RgbImage::new(1, 1), &path).unwrap_err();
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -222,7 +222,7 @@ mod tests {
         }
         // A train among other vehicles.
         let folder = Folder::new();
-        ["bus", "train"].map(|class| save(&folder, &format!("{class}/1.png"), 10));
+        ["bus/1.png", "train/1.png"].iter().for_each(|name| save(&folder, name, 10));
         assert_eq!(open(&folder).unwrap().class_names(), ["bus", "train"]);
     }
 

@@ -37,12 +37,9 @@ pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
     let images = read_images(&args.samples, Some(set.shape().channels))?;
     let extractor = extractor(&wanted, dataset.as_deref(), set.shape(), device)
         .map_err(|rule| anyhow!("--features {}: {rule}", args.features))?;
-    let n = images.size()[0];
     let samples = args.samples.display().to_string();
     let resizes = matches!(wanted, Features::Inception(_) | Features::TorchScript { .. });
-    let [.., height, width] = images.size()[..] else {
-        unreachable!("images have four dimensions")
-    };
+    let (n, _, height, width) = images.size4()?;
     let shape = set.shape();
     ensure!(
         resizes || (height, width) == (shape.height, shape.width),

@@ -315,6 +315,7 @@ impl<'a> Session<'a> {
             reporter.set(state.images);
             snapshots.save_if_due(trainer, &state)?;
             if sampling {
+                // One that is not done is left out: the next sitting draws the next grid.
                 self.draw_samples(trainer, &mut events, state.step)?;
             }
             // Asked for after drawing, which takes seconds and stops on request.
@@ -338,11 +339,10 @@ impl<'a> Session<'a> {
         }
         reporter.finish();
         // Of the finished model, which is saved: asked to stop, it is the next sitting that draws it.
-        if !self.grid(state.step).exists() {
-            self.draw_samples(trainer, &mut events, state.step)?;
-            if !self.grid(state.step).exists() {
-                return Ok(Outcome::Interrupted(state.step));
-            }
+        if !self.grid(state.step).exists()
+            && !self.draw_samples(trainer, &mut events, state.step)?
+        {
+            return Ok(Outcome::Interrupted(state.step));
         }
         let summary = Summary {
             parameters: plan.parameters,
@@ -370,18 +370,18 @@ impl<'a> Session<'a> {
         Ok(Outcome::Diverged(failure))
     }
 
-    /// Draws the same images as every other time and saves them as a grid.
-    fn draw_samples(&self, trainer: &Trainer, events: &mut Events, step: u64) -> Result<()> {
+    /// Draws the same images as every other time and saves them as a grid; false if asked to stop before it was done.
+    fn draw_samples(&self, trainer: &Trainer, events: &mut Events, step: u64) -> Result<bool> {
         let prompts = Prompts::in_turn(self.data, GRID_IMAGES, GRID_COLUMNS)?;
         let seeds = (0..GRID_IMAGES as u64).collect();
         let drawing = Drawing::new(&prompts.conditions, seeds, GRID_IMAGES);
         let Some(images) = drawing.draw(trainer.ema(), self.device, None)? else {
-            return Ok(()); // stopped: the next sitting draws the next grid
+            return Ok(false);
         };
         let grid = paragone_report::sample_grid(&images.levels, GRID_COLUMNS);
         events.image("samples", &grid, step)?;
         paragone_report::save_png(&grid, &self.grid(step))?;
-        Ok(())
+        Ok(true)
     }
 
     /// Where the images drawn at a step go.
