@@ -4,15 +4,9 @@ import argparse
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 from pathlib import Path
-
-import matplotlib
-import numpy
-from safetensors.numpy import save_file
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
 # Where networks have their width: paths into a family's section.
@@ -39,6 +33,9 @@ class Bench:
     @contextlib.contextmanager
     def model(self, family, side=28, channels=1, batch=32, config=None, accumulate=1):
         """A model in training: a function that asks it. Its answer to nothing says what it is."""
+        import numpy
+        from safetensors.numpy import save_file
+
         scratch = self.args.scratch
         rng = numpy.random.default_rng(0)
         # Blobs: a step's time does not depend on what images show.
@@ -84,7 +81,7 @@ class Bench:
             flops = ask(f"count {cycle}")["flops"] / cycle / batch
             steps = max(1, round(self.args.seconds / (ask(f"train {cycle}")["seconds"] / cycle) / cycle)) * cycle
             windows = [ask(f"train {steps}")["seconds"] / steps / batch for _ in range(self.args.windows)]
-            milliseconds = 1e3 * float(numpy.median(windows))
+            milliseconds = 1e3 * statistics.median(windows)
             row = {"family": family, **case, "ms": milliseconds, "gflop": flops / 1e9, "peak_mb": ask("peak -")["bytes"] / 1e6}
         row["parameters"] = model["parameters"]
         print("  " + ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items() if key != "config"), flush=True)
@@ -110,6 +107,7 @@ class Bench:
         return [self.step(family, batch=64, accumulate=parts) for family in FAMILIES for parts in self.pick([1, 2, 4, 8])]
 
     def folders(self):
+        import numpy
         from PIL import Image
 
         rows = []
@@ -135,6 +133,9 @@ class Bench:
         return rows
 
     def scores(self):
+        import numpy
+        from safetensors.numpy import save_file
+
         rows = []
         rng = numpy.random.default_rng(0)
         path = f"{self.args.scratch}/features.safetensors"
@@ -182,6 +183,10 @@ def lines(axes, rows, x, y, by, title, xlabel, ylabel):
 
 def draw(found, path):
     """One panel for each measured."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
 
     def rate(rows):
         return [{**row, "rate": row["gflop"] / row["ms"] * 1e3} for row in rows]
@@ -271,7 +276,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     parser.add_argument("--windows", type=int, default=5, help="of which the median counts")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a window")
-    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of the page [docs]")
+    parser.add_argument("--out", type=Path, help="folder of the page [docs]")
     parser.add_argument("--kept", type=Path, default=Path("runs/scaling.json"), help="what has been measured [runs/scaling.json]")
     parser.add_argument("--quick", action="store_true", help="two points of each, short windows")
     for name in ("--programs", "--scratch"):
@@ -280,7 +285,10 @@ def main():
     if unknown := set(args.parts) - set(parts):
         parser.error(f"no part {', '.join(sorted(unknown))}")
     if args.quick:
-        args.windows, args.seconds = 1, 0.05
+        if not args.out:
+            parser.error("--quick measures little: name a folder by --out")
+        args.windows, args.seconds, args.kept = 1, 0.05, args.out / "scaling.json"
+    args.out = args.out or Path("docs")
     machine = f"{args.threads} threads on {processor()}"
     kept = json.loads(args.kept.read_text()) if args.kept.exists() else {}
     found = kept.get("found", {}) if kept.get("machine") == machine else {}

@@ -1,6 +1,5 @@
 """Holds our training steps and samplers against PyTorch's, by turns. See scripts/bench."""
 
-import argparse
 import ctypes
 import importlib
 import statistics
@@ -10,14 +9,12 @@ import time
 
 import torch
 
+from arguments import SHAPES, parse
 from check import check
 from common import Batch, Data, Noise, Trainer
 from machine import Product, print_roofs, seconds
 from ours import Ours
 
-FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
-SHAPES = {"gray": (1, 28), "colour": (3, 32)}
-SECTIONS = ["steps", "sampling", "start"]
 OPTIONS = {"seed": 3, "ema_half_life": 1e5, "ema_rampup": 0.05, "progress": 0.5}
 # Images drawn at once, where experiments do not say otherwise.
 SAMPLE_BATCH = 250
@@ -168,38 +165,6 @@ def time_start(args, scratch):
         command = [args.binary, "run", "experiments/quickstart.yaml", "--out", f"{scratch}/run", "--set", "train.budget.seconds=15"]
         rows.append(["quickstart.yaml, 15 s each", f"{1e3 * seconds(lambda: run(*command), 0):.0f}"])
     print_table("start-up", ["command", "ms"], rows)
-
-
-def parse():
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; default: all")
-    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="28x28 gray, 32x32 colour")
-    parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], help="default: both where the processor has bf16")
-    parser.add_argument("--batch", type=int, help="images in a batch instead of each family's own number")
-    parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=SECTIONS, help="none: the comparison of results alone")
-    parser.add_argument("--windows", type=int, default=5, help="windows of each side")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a window of training")
-    parser.add_argument("--images", type=int, nargs="+", default=[64, 1024], help="numbers of images drawn")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of both sides; default: all cores")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too, where it works: minutes for each network")
-    parser.add_argument("--allocator", action="store_true", help="PyTorch with glibc's allocator set as we set it for ourselves")
-    parser.add_argument("--experiment", action="store_true", help="a short experiment's time too")
-    parser.add_argument("--quick", action="store_true", help="one step of few images: shows that all works, measures nothing")
-    # Given by scripts/bench.
-    for name in ("--program", "--binary", "--scratch"):
-        parser.add_argument(name, required=True, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    unknown = set(args.families) - set(FAMILIES)
-    if unknown:
-        parser.error(f"no family {', '.join(sorted(unknown))}")
-    args.families = args.families or FAMILIES
-    if not args.precisions:
-        # Elsewhere it is emulated, which takes many times as long.
-        with open("/proc/cpuinfo") as info:
-            args.precisions = ["f32", "bf16"] if "avx512_bf16" in info.read() else ["f32"]
-    if args.quick:
-        args.windows, args.seconds, args.images, args.batch = 1, 0.0, [4], args.batch or 4
-    return args
 
 
 def main():

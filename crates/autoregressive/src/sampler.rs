@@ -33,17 +33,22 @@ pub(crate) fn sample(
     }
     let (n, shape, device) = (request.noise.len(), data.shape, network.device());
     let image = Tensor::zeros(shape.batch(n), (Kind::Float, device));
-    let threads = SerialOperations::begin();
     // A GPU is given all images at once.
-    let max_chunks = if device == Device::Cpu { i64::from(threads.before) } else { 1 };
+    let max_chunks = if device == Device::Cpu { i64::from(tch::get_num_threads()) } else { 1 };
     let num_chunks = (n / MIN_IMAGES_PER_THREAD).clamp(1, max_chunks);
     let chunk_size = ((n + num_chunks - 1) / num_chunks).max(1);
+    // What is the same for all pixels is made by operations large enough for all threads.
+    let chunk = |start| {
+        let size = chunk_size.min(n - start);
+        let draw = PixelDraw::new(network, request, kept, start, size);
+        let cache = tch::no_grad(|| FeatureCache::new(network, data, request, start, size));
+        (image.narrow(0, start, size), draw, cache)
+    };
+    let chunks: Vec<_> = (0..n).step_by(chunk_size as usize).map(chunk).collect();
+    let _serial = SerialOperations::begin();
     thread::scope(|scope| {
         let mut workers = Vec::new();
-        for start in (0..n).step_by(chunk_size as usize) {
-            let size = chunk_size.min(n - start);
-            let draw = PixelDraw::new(network, request, kept, start, size);
-            let cache = tch::no_grad(|| FeatureCache::new(network, data, request, start, size));
+        for (images, draw, cache) in chunks {
             let (sender, receiver) = mpsc::channel();
             scope.spawn(move || {
                 tch::set_num_threads(1);
@@ -52,17 +57,24 @@ pub(crate) fn sample(
                     Err(_) => ControlFlow::Break(()),
                 });
             });
-            workers.push((image.narrow(0, start, size), receiver));
+            workers.push((images, receiver));
         }
-        let calls = (shape.height * shape.width) as u64;
-        for call in 0..calls {
-            let (i, j) = (call as i64 / shape.width, call as i64 % shape.width);
+        // Guidance takes each pixel's distribution twice.
+        let each = if request.guidance_scale == 1.0 { 1 } else { 2 };
+        let pixels = shape.height * shape.width;
+        let calls = each * pixels as u64;
+        let mut call = 0;
+        for pixel in 0..pixels {
+            let (i, j) = (pixel / shape.width, pixel % shape.width);
             for (images, receiver) in &workers {
                 let values = receiver.recv().expect("a thread draws every pixel of its images");
                 images.select(2, i).select(2, j).copy_(&values);
             }
             // An error drops the receivers, and the threads end at their next pixel.
-            on_step.step(Progress { call: call + 1, calls, images: &|| image.copy() })?;
+            for _ in 0..each {
+                call += 1;
+                on_step.step(Progress { call, calls, images: &|| image.copy() })?;
+            }
         }
         Ok(image.shallow_clone())
     })

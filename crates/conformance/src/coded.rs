@@ -1,16 +1,19 @@
 use crate::watch::mean_square;
 use paragone_core::{
-    Batch, Conditions, DataSpec, ImageShape, Noise, TextSpec, from_levels, mix, to_levels,
+    Batch, Conditions, DataSpec, ImageShape, Known, Noise, TextSpec, from_levels, mix, to_levels,
 };
 use tch::{Device, Kind, Tensor};
 
-/// Images whose class can be read off them: a dark ground, one bright stripe, and the class is which.
+/// Images whose class can be read off them, off their lower half too: a dark ground, one bright stripe from top to bottom, and
+/// the class is which.
 ///
 /// The stripe's brightness and a little noise differ between images. Made on the spot, the same for the same number.
 #[derive(Debug, Clone)]
 pub struct Coded {
     /// What a family is told of them.
     pub data: DataSpec,
+    /// How many classes they show, whether a family is told or not.
+    shown: i64,
 }
 
 /// The ground, the stripe's mean, how far its brightness varies, and how far a pixel does.
@@ -33,8 +36,9 @@ impl Coded {
         let num_classes = if width >= 4 { 4 } else { 2 };
         let blank =
             DataSpec { shape, num_classes, text: None, known_pixels: false, mean: 0.0, std: 1.0 };
-        let images = Self { data: blank }.images(&(0..256).collect::<Vec<_>>());
+        let images = Self { data: blank, shown: num_classes }.images(&(0..256).collect::<Vec<_>>());
         Self {
+            shown: num_classes,
             data: DataSpec {
                 shape,
                 num_classes,
@@ -46,9 +50,10 @@ impl Coded {
         }
     }
 
-    /// The same images without their classes.
+    /// Images of one class, of which nothing is told.
     pub fn without_classes(mut self) -> Self {
         self.data.num_classes = 0;
+        self.shown = 1;
         self
     }
 
@@ -58,9 +63,27 @@ impl Coded {
         self
     }
 
-    /// The class of image `number`; `num_classes` without classes.
+    /// The same images with these captions in place of their classes.
+    pub fn with_text_alone(self) -> Self {
+        let mut coded = self.with_text();
+        coded.data.num_classes = 0;
+        coded
+    }
+
+    /// The same images, of which every third shows its lower half.
+    pub fn with_holes(mut self) -> Self {
+        self.data.known_pixels = true;
+        self
+    }
+
+    /// The class of image `number`.
     pub fn class(&self, number: u64) -> i64 {
-        (number as i64) % self.data.num_classes.max(1)
+        (number as i64) % self.shown
+    }
+
+    /// What stands in the place of a class where nothing is asked for.
+    pub fn nothing(&self) -> i64 {
+        self.shown
     }
 
     /// The classes of image numbers.
@@ -80,16 +103,16 @@ impl Coded {
         from_levels(&to_levels(&images))
     }
 
-    /// What the images of each class have in common, f32 `[num_classes, c, h, w]`.
+    /// What the images of each class have in common, f32 `[classes, c, h, w]`.
     pub fn templates(&self) -> Tensor {
-        let stripes = self.stripes(&(0..self.data.num_classes.max(1)).collect::<Vec<_>>());
+        let stripes = self.stripes(&(0..self.shown).collect::<Vec<_>>());
         &stripes * STRIPE + (1.0 - stripes) * GROUND
     }
 
     /// The class that each image shows: that of the nearest template.
     pub fn shown(&self, images: &Tensor) -> Vec<i64> {
         let templates = self.templates();
-        let distances: Vec<Tensor> = (0..self.data.num_classes.max(1))
+        let distances: Vec<Tensor> = (0..self.shown)
             .map(|class| mean_square(images, &templates.narrow(0, class, 1)))
             .collect();
         let nearest = Tensor::stack(&distances, 1).argmin(1, false);
@@ -98,14 +121,29 @@ impl Coded {
 
     /// Images by number with their conditions, of which every fifth is dropped.
     pub fn batch(&self, numbers: &[u64]) -> Batch {
-        let asked = |number: u64| !number.is_multiple_of(5);
-        let classes =
-            numbers.iter().map(|&number| match asked(number) && self.data.num_classes > 0 {
-                true => self.class(number),
-                false => self.data.null_class(),
-            });
-        let classes: Vec<i64> = classes.collect();
-        Batch { images: self.images(numbers), conditions: self.conditions(&classes) }
+        let asked = |&number: &u64| match number.is_multiple_of(5) {
+            true => self.nothing(),
+            false => self.class(number),
+        };
+        let images = self.images(numbers);
+        let mut conditions = self.conditions(&numbers.iter().map(asked).collect::<Vec<_>>());
+        if self.data.known_pixels {
+            let shows: Vec<f32> =
+                numbers.iter().map(|n| f32::from(u8::from(n.is_multiple_of(3)))).collect();
+            let Known { pixels, mask } = self.lower_half(&images);
+            let mask = mask * Tensor::from_slice(&shows).reshape([-1, 1, 1, 1]);
+            conditions.known = Some(Known { pixels, mask });
+        }
+        Batch { images, conditions }
+    }
+
+    /// The lower half of images; the upper one is not a number.
+    pub fn lower_half(&self, images: &Tensor) -> Known {
+        let ImageShape { height, width, .. } = self.data.shape;
+        let mask = Tensor::zeros([images.size()[0], 1, height, width], (Kind::Float, Device::Cpu));
+        let _ = mask.narrow(2, height / 2, height - height / 2).fill_(1.0);
+        let pixels = images.where_self(&mask.to_kind(Kind::Bool), &Tensor::from(f32::NAN));
+        Known { pixels, mask }
     }
 
     /// Batch `index` of `n` images.
@@ -113,11 +151,13 @@ impl Coded {
         self.batch(&(index * n..(index + 1) * n).collect::<Vec<_>>())
     }
 
-    /// Conditions that ask for classes, and for what their captions say of them.
+    /// Conditions that ask for classes, by number, by caption or by both, or for [`Coded::nothing`].
     pub fn conditions(&self, classes: &[i64]) -> Conditions {
-        let mut conditions = Conditions::of_classes(classes, &self.data, Device::Cpu);
+        let told = classes.iter().map(|&class| class.min(self.data.null_class()));
+        let mut conditions =
+            Conditions::of_classes(&told.collect::<Vec<_>>(), &self.data, Device::Cpu);
         if let Some(text) = &self.data.text {
-            let caption = |&class: &i64| match class == self.data.null_class() {
+            let caption = |&class: &i64| match class == self.nothing() {
                 true => vec![0; text.max_tokens as usize],
                 false => vec![1 + class, 6 + class % 2, 0],
             };
@@ -130,8 +170,7 @@ impl Coded {
     /// 1 where the stripe of each class is, f32 `[n, c, h, w]`.
     fn stripes(&self, classes: &[i64]) -> Tensor {
         let [c, h, w] = self.data.shape.dims();
-        let stripes = self.data.num_classes.max(1);
-        let columns = Tensor::arange(w, (Kind::Int64, Device::Cpu)) * stripes;
+        let columns = Tensor::arange(w, (Kind::Int64, Device::Cpu)) * self.shown;
         let columns = columns.divide_scalar_mode(w, "floor"); // [w]
         let classes = Tensor::from_slice(classes).reshape([-1, 1, 1, 1]);
         let stripes = columns.eq_tensor(&classes).to_kind(Kind::Float);

@@ -25,14 +25,12 @@ fn classless_images_work(subject: &Subject) -> Result<()> {
 }
 
 fn captioned_images_work(subject: &Subject) -> Result<()> {
-    live(&*subject.tiny(), &Coded::new(Coded::GRAY).with_text())
+    live(&*subject.tiny(), &Coded::new(Coded::GRAY).with_text_alone())
 }
 
 /// A model may be shown pixels to complete; where it makes no use of them, it must not mind.
 fn known_pixels_work(subject: &Subject) -> Result<()> {
-    let mut coded = Coded::new(Coded::GRAY);
-    coded.data.known_pixels = true;
-    live(&*subject.tiny(), &coded)
+    live(&*subject.tiny(), &Coded::new(Coded::GRAY).with_holes())
 }
 
 /// Whatever `validate` lets through can be trained and sampled; what it refuses, it refuses by a key of the section.
@@ -45,7 +43,8 @@ fn other_sizes_work_or_are_refused(subject: &Subject) -> Result<()> {
         match subject.tiny().validate(&coded.data) {
             Ok(()) => live(&*subject.tiny(), &coded).with_context(|| format!("{shape:?}"))?,
             Err(Error::InvalidConfig { key, value, rule }) => {
-                let stem = key.split('[').next().unwrap_or_default();
+                // Of a list, any entry.
+                let stem = key.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
                 ensure!(keys.iter().any(|k| k == stem), "{shape:?} is refused for {key}, no key");
                 ensure!(!value.is_empty() && !rule.is_empty(), "{shape:?}: {key} without a reason");
             }

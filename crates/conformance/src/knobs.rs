@@ -4,7 +4,7 @@ use crate::{
     Check, Subject,
     check::checks,
     subject::Learner,
-    watch::{distance, is_image},
+    watch::{distance, is_image, right},
 };
 use anyhow::{Result, bail, ensure};
 use paragone_core::{Conditions, Error, Noise, SampleRequest};
@@ -13,6 +13,7 @@ use tch::{Device, Kind, Tensor};
 /// The checks of this subject.
 pub const CHECKS: &[Check] = checks![
     guidance_moves_towards_the_condition_or_is_refused,
+    guidance_moves_away_from_what_is_unwanted_or_is_refused,
     a_low_temperature_narrows_or_is_refused,
     knobs_beyond_their_range_are_refused,
 ];
@@ -22,12 +23,11 @@ fn guidance_moves_towards_the_condition_or_is_refused(subject: &Subject) -> Resu
     let Learner { coded, .. } = subject.learner()?;
     let classes = coded.classes(&SEEDS);
     let conditions = coded.conditions(&classes);
-    let plain = draw(subject, &conditions, 1.0, 1.0)?.ok_or(Error::Stopped)?;
-    let Some(guided) = draw(subject, &conditions, 2.0, 1.0)? else { return Ok(()) };
+    let plain = draw(subject, &conditions, PLAIN)?.ok_or(Error::Stopped)?;
+    let Some(guided) = draw(subject, &conditions, GUIDED)? else { return Ok(()) };
     is_image(&guided, &coded.data.shape.batch(SEEDS.len() as i64))?;
     ensure!(distance(&guided, &plain) > 1e-4, "guidance 2 changes nothing");
-    let right =
-        |images: &Tensor| coded.shown(images).iter().zip(&classes).filter(|(a, b)| a == b).count();
+    let right = |images: &Tensor| right(&coded.shown(images), &classes);
     let (guided, plain) = (right(&guided), right(&plain));
     ensure!(
         guided + 1 >= plain,
@@ -35,9 +35,9 @@ fn guidance_moves_towards_the_condition_or_is_refused(subject: &Subject) -> Resu
         SEEDS.len()
     );
     // Nothing is asked for: there is nothing to push towards.
-    let nothing = coded.conditions(&[coded.data.null_class(); SEEDS.len()]);
-    let plain = draw(subject, &nothing, 1.0, 1.0)?.ok_or(Error::Stopped)?;
-    let Some(guided) = draw(subject, &nothing, 2.0, 1.0)? else {
+    let nothing = coded.conditions(&[coded.nothing(); SEEDS.len()]);
+    let plain = draw(subject, &nothing, PLAIN)?.ok_or(Error::Stopped)?;
+    let Some(guided) = draw(subject, &nothing, GUIDED)? else {
         bail!("guidance is offered for a class, but not for none");
     };
     let apart = (&guided - &plain).abs().mean(Kind::Double).double_value(&[]);
@@ -45,13 +45,31 @@ fn guidance_moves_towards_the_condition_or_is_refused(subject: &Subject) -> Resu
     Ok(())
 }
 
+/// What is unwanted takes the place of the unconditional model: pushed away from what is asked for, nothing moves.
+fn guidance_moves_away_from_what_is_unwanted_or_is_refused(subject: &Subject) -> Result<()> {
+    let Learner { coded, .. } = subject.learner()?;
+    let classes = coded.classes(&SEEDS);
+    let (asked, other) = (coded.conditions(&classes), coded.conditions(&[0; SEEDS.len()]));
+    let away_from = |negative| draw(subject, &asked, Knobs { negative, ..GUIDED });
+    let Some(guided) = away_from(None)? else { return Ok(()) };
+    let elsewhere = away_from(Some(&other))?.ok_or(Error::Stopped)?;
+    ensure!(distance(&guided, &elsewhere) > 1e-4, "what is unwanted changes nothing");
+    let nowhere = away_from(Some(&asked))?.ok_or(Error::Stopped)?;
+    let plain = draw(subject, &asked, PLAIN)?.ok_or(Error::Stopped)?;
+    let apart = (&nowhere - &plain).abs().mean(Kind::Double).double_value(&[]);
+    ensure!(apart < 0.01, "pushed away from what is asked for, a pixel moves by {apart}");
+    Ok(())
+}
+
 /// Images of one class under different seeds vary less.
 fn a_low_temperature_narrows_or_is_refused(subject: &Subject) -> Result<()> {
     let Learner { coded, .. } = subject.learner()?;
     let conditions = coded.conditions(&[1; SEEDS.len()]);
-    let Some(narrow) = draw(subject, &conditions, 1.0, 0.2)? else { return Ok(()) };
+    let Some(narrow) = draw(subject, &conditions, Knobs { temperature: 0.2, ..PLAIN })? else {
+        return Ok(());
+    };
     is_image(&narrow, &coded.data.shape.batch(SEEDS.len() as i64))?;
-    let plain = draw(subject, &conditions, 1.0, 1.0)?.ok_or(Error::Stopped)?;
+    let plain = draw(subject, &conditions, PLAIN)?.ok_or(Error::Stopped)?;
     let spread = |images: &Tensor| {
         let variance = images.to_kind(Kind::Double).var_dim([0i64].as_slice(), true, false);
         variance.mean(Kind::Double).double_value(&[])
@@ -68,7 +86,7 @@ fn knobs_beyond_their_range_are_refused(subject: &Subject) -> Result<()> {
     for (guidance_scale, temperature) in
         [(1.0, -0.5), (1.0, f64::NAN), (1.0, f64::INFINITY), (f64::NAN, 1.0), (f64::INFINITY, 1.0)]
     {
-        let drawn = draw(subject, &conditions, guidance_scale, temperature)?;
+        let drawn = draw(subject, &conditions, Knobs { guidance_scale, temperature, ..PLAIN })?;
         ensure!(drawn.is_none(), "images at guidance {guidance_scale}, temperature {temperature}");
     }
     Ok(())
@@ -76,17 +94,24 @@ fn knobs_beyond_their_range_are_refused(subject: &Subject) -> Result<()> {
 
 const SEEDS: [u64; 16] = [4, 3, 2, 1, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
 
-/// Images of the trained model; `None` when the knob is refused, which must be by its name.
-fn draw(
-    subject: &Subject,
-    conditions: &Conditions,
+/// What a request may turn.
+#[derive(Debug, Clone, Copy)]
+struct Knobs<'a> {
     guidance_scale: f64,
+    negative: Option<&'a Conditions>,
     temperature: f64,
-) -> Result<Option<Tensor>> {
+}
+
+const PLAIN: Knobs = Knobs { guidance_scale: 1.0, negative: None, temperature: 1.0 };
+const GUIDED: Knobs = Knobs { guidance_scale: 2.0, ..PLAIN };
+
+/// Images of the trained model; `None` when the knob is refused, which must be by its name.
+fn draw(subject: &Subject, conditions: &Conditions, knobs: Knobs) -> Result<Option<Tensor>> {
     let model = subject.learner()?.trainer.ema();
     let noise = Noise::new(SEEDS.to_vec(), Device::Cpu);
-    let plain = SampleRequest::new(conditions, &noise);
-    let request = SampleRequest { guidance_scale, temperature, ..plain };
+    let Knobs { guidance_scale, negative, temperature } = knobs;
+    let request =
+        SampleRequest { conditions, noise: &noise, guidance_scale, negative, temperature };
     let drawn = tch::no_grad(|| {
         model
             .sample(&request, &mut |_: paragone_core::Progress| std::ops::ControlFlow::Continue(()))

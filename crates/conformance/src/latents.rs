@@ -4,7 +4,7 @@ use crate::{
     Check, Subject,
     check::checks,
     subject::{Learner, sample},
-    watch::{distance, is_finite, is_image, mean_square, stops, unwatched, watched},
+    watch::{distance, is_finite, is_image, mean_square, right, stops, unwatched, watched},
 };
 use anyhow::{Context, Result, ensure};
 use paragone_core::{Batch, Latents, Noise, OnStep, SampleRequest};
@@ -61,7 +61,7 @@ fn decoding_gives_images(subject: &Subject) -> Result<()> {
 fn decoding_brings_an_image_back(subject: &Subject) -> Result<()> {
     let Some((Learner { coded, .. }, latents)) = offered(subject)? else { return Ok(()) };
     let numbers: Vec<u64> = (0..16).collect();
-    let nothing = || coded.conditions(&[coded.data.null_class(); 16]);
+    let nothing = || coded.conditions(&[coded.nothing(); 16]);
     let batch = Batch { images: coded.images(&numbers), conditions: nothing() };
     let noise = Noise::new(numbers.clone(), Device::Cpu);
     let z = unwatched(|on_step| tch::no_grad(|| latents.encode(&batch, &noise, on_step)))?;
@@ -73,8 +73,7 @@ fn decoding_brings_an_image_back(subject: &Subject) -> Result<()> {
         |made: &Tensor| mean_square(made, &batch.images).mean(Kind::Double).double_value(&[]);
     let (near, far) = (error(&back), error(&random));
     ensure!(near < far, "mean squared error {near} of its own latents, {far} of others");
-    let (shown, meant) = (coded.shown(&back), coded.classes(&numbers));
-    let right = shown.iter().zip(&meant).filter(|(shown, meant)| shown == meant).count();
+    let right = right(&coded.shown(&back), &coded.classes(&numbers));
     ensure!(2 * right >= 16, "{right} of 16 images come back as of their class");
     Ok(())
 }

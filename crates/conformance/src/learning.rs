@@ -4,7 +4,7 @@ use crate::{
     Check, Coded, Subject,
     check::checks,
     subject::{Learner, context, options, sample},
-    watch::{distance, mean_square, unwatched},
+    watch::{distance, mean_square, right, unwatched},
 };
 use anyhow::{Result, ensure};
 use paragone::train::Trainer;
@@ -16,6 +16,7 @@ pub const CHECKS: &[Check] = checks![
     it_overfits_one_batch,
     samples_come_near_the_images,
     it_draws_the_class_that_is_asked_for,
+    it_draws_what_the_caption_says,
     dropped_conditions_ask_for_nothing,
 ];
 
@@ -59,13 +60,20 @@ fn samples_come_near_the_images(subject: &Subject) -> Result<()> {
 
 /// The nearest template is that of the class asked for.
 fn it_draws_the_class_that_is_asked_for(subject: &Subject) -> Result<()> {
-    let Learner { coded, trainer } = subject.learner()?;
+    draws_what_is_asked_for(subject.learner()?)
+}
+
+/// A model that has captions and no classes follows them just so.
+fn it_draws_what_the_caption_says(subject: &Subject) -> Result<()> {
+    draws_what_is_asked_for(subject.reader()?)
+}
+
+fn draws_what_is_asked_for(Learner { coded, trainer }: &Learner) -> Result<()> {
     let (images, classes) = draw(coded, trainer)?;
-    let shown = coded.shown(&images);
-    let right = shown.iter().zip(&classes).filter(|(shown, asked)| shown == asked).count();
+    let right = right(&coded.shown(&images), &classes);
     ensure!(
         right as f64 >= 0.8 * classes.len() as f64,
-        "{right} of {} samples show the class that was asked for",
+        "{right} of {} samples show what was asked for",
         classes.len()
     );
     Ok(())
@@ -79,7 +87,7 @@ fn dropped_conditions_ask_for_nothing(subject: &Subject) -> Result<()> {
         let conditions = coded.conditions(&[class; 24]);
         unwatched(|on_step| sample(trainer.ema(), &conditions, &seeds, on_step))
     };
-    let (asked, dropped) = (of(1)?, of(coded.data.null_class())?);
+    let (asked, dropped) = (of(1)?, of(coded.nothing())?);
     ensure!(distance(&asked, &dropped) > 0.1, "a dropped condition draws what class 1 does");
     let classes: BTreeSet<i64> = coded.shown(&dropped).into_iter().collect();
     ensure!(classes.len() > 1, "of 24 images that may be of any class, all are of {classes:?}");

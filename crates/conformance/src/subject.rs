@@ -15,9 +15,10 @@ pub struct Subject {
     /// The family's line in the registry.
     pub entry: &'static Entry,
     learner: OnceCell<Learner>,
+    reader: OnceCell<Learner>,
 }
 
-/// A model trained well enough that what it learnt shows, on [`Coded::GRAY`].
+/// A model trained well enough that what it learnt shows.
 #[derive(Debug)]
 pub struct Learner {
     /// What it was trained on.
@@ -33,7 +34,7 @@ const BATCH: u64 = 32;
 impl Subject {
     /// The subject of an entry.
     pub fn new(entry: &'static Entry) -> Self {
-        Self { entry, learner: OnceCell::new() }
+        Self { entry, learner: OnceCell::new(), reader: OnceCell::new() }
     }
 
     /// The tiny configuration.
@@ -46,12 +47,20 @@ impl Subject {
         Trainer::new(&*self.tiny(), data, options)
     }
 
-    /// The trained model, trained when first asked for.
+    /// A model that learnt [`Coded::GRAY`] by class, trained when first asked for.
     pub fn learner(&self) -> Result<&Learner> {
-        if let Some(learner) = self.learner.get() {
+        self.trained(&self.learner, Coded::new(Coded::GRAY))
+    }
+
+    /// A model that learnt them by caption, and was shown the lower half of some, trained when first asked for.
+    pub fn reader(&self) -> Result<&Learner> {
+        self.trained(&self.reader, Coded::new(Coded::GRAY).with_text_alone().with_holes())
+    }
+
+    fn trained<'a>(&self, cell: &'a OnceCell<Learner>, coded: Coded) -> Result<&'a Learner> {
+        if let Some(learner) = cell.get() {
             return Ok(learner);
         }
-        let coded = Coded::new(Coded::GRAY);
         let half_life = 0.03 * (LESSONS * BATCH) as f64;
         let options = TrainerOptions { ema_half_life: half_life, ..options() };
         let mut trainer = self.trainer(&coded.data, options)?;
@@ -59,9 +68,8 @@ impl Subject {
             let batch = coded.nth_batch(step, BATCH);
             trainer.step(&batch, &context(step, LESSONS, BATCH))?;
         }
-        let learner = Learner { coded, trainer };
-        self.learner.set(learner).expect("it was not there");
-        self.learner.get().context("it was put there")
+        cell.set(Learner { coded, trainer }).expect("it was not there");
+        cell.get().context("it was put there")
     }
 
     /// A model on a store of its own, its weights moved off their initial values: what begins at zero, such as the last

@@ -85,3 +85,8 @@ pub fn distance(a: &Tensor, b: &Tensor) -> f64 {
 pub fn mean_square(a: &Tensor, b: &Tensor) -> Tensor {
     (a - b).square().to_kind(Kind::Double).flatten(1, -1).mean_dim(1, false, Kind::Double)
 }
+
+/// How many images show the class that they should.
+pub fn right(shown: &[i64], meant: &[i64]) -> usize {
+    shown.iter().zip(meant).filter(|(shown, meant)| shown == meant).count()
+}

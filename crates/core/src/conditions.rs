@@ -1,7 +1,8 @@
 use crate::DataSpec;
 use tch::{Device, Kind, Tensor};
 
-/// What an image is asked to be, one row an image.
+/// What an image is asked to be, one row an image. A family follows class, caption and known pixels, whichever there are: tables
+/// say of its images that it was told.
 ///
 /// Dropped is a value, not an absence (the null class, all padding, an empty mask), so the rows of one batch may differ
 /// and one network serves conditional and unconditional use.

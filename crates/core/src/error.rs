@@ -7,7 +7,7 @@ pub enum Error {
     /// A value that the configuration's type admits and the family does not.
     #[error("{key} is {value}, but {rule}")]
     InvalidConfig {
-        /// Path of the key within the family's section, such as `sampler.steps`.
+        /// Path of the key within the family's section, such as `sampler.steps`, or `widths.0` for a list's first entry.
         key: String,
         /// The value found.
         value: String,

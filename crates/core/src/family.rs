@@ -9,7 +9,8 @@ pub trait Family: Debug + Send + 'static {
     /// What experiments call it.
     const NAME: &'static str;
 
-    /// Its section of an experiment: `deny_unknown_fields`, `default`, a doc comment on every field.
+    /// Its section of an experiment: `deny_unknown_fields`, `default`, a doc comment on every field; of at least one key there is
+    /// another valid value.
     type Config: Serialize
         + DeserializeOwned
         + JsonSchema
@@ -29,7 +30,8 @@ pub trait Family: Debug + Send + 'static {
         Vec::new()
     }
 
-    /// A configuration small enough to train in a test within seconds.
+    /// A configuration small enough to train in a test within seconds: on 400 batches of 32 gray images of 8×8 it learns to
+    /// draw what it is asked for.
     fn tiny() -> Self::Config;
 
     /// Checks what types cannot; must accept all that [`Family::build`] can build.

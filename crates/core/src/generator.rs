@@ -17,7 +17,8 @@ pub trait Generator: Debug + Send {
 
     /// The loss of one phase on one (micro-)batch.
     ///
-    /// Runs with gradients on, possibly under autocast. Never calls backward on parameters and never steps an optimiser.
+    /// Runs with gradients on, of this phase's parameters alone, possibly under autocast; what bf16 is too coarse for is computed
+    /// with `torch_ext::Autocast::enter(device, None)` in force. Never calls backward on parameters, never steps an optimiser.
     /// Draws its randomness from libtorch's global generator, which the caller has seeded for this very call.
     fn loss(&self, phase: &Phase, batch: &Batch, step: &StepContext) -> Result<Loss>;
 
@@ -26,9 +27,10 @@ pub trait Generator: Debug + Send {
         1
     }
 
-    /// Updates without gradient (a codebook, an augmentation strength), after the phase's optimiser step.
+    /// Updates without gradient (a codebook, an augmentation strength), after the phase's optimiser step, be it one that was
+    /// skipped for a large gradient.
     ///
-    /// `loss.statistics` are summed and `loss.scalars` averaged over micro-batches and workers.
+    /// `loss.statistics` are summed and `loss.scalars` averaged over micro-batches.
     fn after_step(&self, _phase: &Phase, _loss: &Loss, _step: &StepContext) -> Result<()> {
         Ok(())
     }
@@ -77,7 +79,7 @@ pub struct Phase {
     pub name: &'static str,
     /// First path components of its parameters under the model's root, compared whole. Phases own disjoint sets.
     pub parameters: &'static [&'static str],
-    /// The phase runs in steps divisible by this.
+    /// The phase runs in steps divisible by this; 1 for the first.
     pub every: u64,
     /// The family's defaults, which an experiment's `models.<name>.train` overrides.
     pub optimizer: OptimizerConfig,
@@ -164,7 +166,8 @@ pub struct StepContext {
 pub struct Loss {
     /// f32 scalar with its graph: a mean over images, free of batch statistics.
     pub total: Tensor,
-    /// Named means over images to log: detached f32 scalars, left on the device.
+    /// Named means over images to log, the same in every micro-batch of a step: detached f32 scalars, left on the device. The first
+    /// is what shows whether the phase learns.
     pub scalars: Vec<(&'static str, Tensor)>,
     /// Sums over images for [`Generator::after_step`]: detached, left on the device.
     pub statistics: Vec<Tensor>,

@@ -7,7 +7,11 @@
 //! the higher; at level 0 that is the image, by the denoiser's own form. With level 0 always the lower one this is learning to
 //! denoise, with which a trained denoiser is done; from there the levels come closer.
 
-use crate::{bound::per_image_column, config::ConsistencyConfig, model::DiffusionModel};
+use crate::{
+    bound::per_image_column,
+    config::ConsistencyConfig,
+    model::{DiffusionModel, to_learn},
+};
 use paragone_core::{Batch, Loss};
 use tch::{Kind, Tensor};
 
@@ -38,21 +42,22 @@ impl DiffusionModel {
         let lower: Vec<f64> = sigmas.iter().map(|&sigma| config.lower(sigma, progress)).collect();
         let eps = x0.randn_like();
         let noised = |sigmas: &[f64]| &x0 + &eps * per_image_column(sigmas, &x0);
+        // Sent to the device before the network runs there.
+        let clean: Vec<f64> = lower.iter().map(|&sigma| f64::from(sigma == 0.0)).collect();
+        let gaps: Vec<f64> =
+            sigmas.iter().zip(&lower).map(|(sigma, lower)| sigma - lower).collect();
+        let [clean, gaps] = [clean, gaps].map(|column| per_image_column(&column, &x0));
         let target = tch::no_grad(|| {
             let asked: Vec<f64> = lower.iter().map(|&sigma| sigma.max(SIGMA_MIN)).collect();
             let denoised = self.denoise(&noised(&lower), &asked, &batch.conditions);
-            let clean: Vec<f64> = lower.iter().map(|&sigma| f64::from(sigma == 0.0)).collect();
-            denoised.lerp_tensor(&x0, &per_image_column(&clean, &x0))
+            denoised.lerp_tensor(&x0, &clean)
         });
         let jumped = self.denoise(&noised(&sigmas), &sigmas, &batch.conditions);
-        let squared = (jumped - target).square();
+        let squared = to_learn(jumped - target, &batch.conditions).square();
         let squared = squared.sum_dim_intlist([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
         let c = 0.00054 * (self.data.shape.numel() as f64).sqrt();
         let distance: Tensor = (squared + c * c).sqrt() - c;
-        let gaps: Vec<f64> =
-            sigmas.iter().zip(&lower).map(|(sigma, lower)| sigma - lower).collect();
-        let loss = (distance / per_image_column(&gaps, &x0)).mean(Kind::Float);
-        Loss::new(loss)
+        Loss::new((distance / gaps).mean(Kind::Float))
     }
 }
 

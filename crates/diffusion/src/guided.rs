@@ -17,11 +17,12 @@ pub(crate) struct Guided<'a> {
 }
 
 impl<'a> Guided<'a> {
-    /// For so many calls of [`Guided::denoise`] or [`Guided::plain`].
+    /// For so many calls of [`Guided::denoise`] and of [`Guided::plain`].
     pub(crate) fn new(
         model: &'a DiffusionModel,
         request: &'a SampleRequest<'a>,
         denoisings: usize,
+        plain: usize,
         on_step: &'a mut dyn OnStep,
     ) -> Self {
         let unprompted = (request.guidance_scale != 1.0).then(|| request.unwanted(&model.data));
@@ -37,7 +38,7 @@ impl<'a> Guided<'a> {
             known,
             on_step,
             call: 0,
-            calls: (each * denoisings) as u64,
+            calls: (each * denoisings + plain) as u64,
         }
     }
 

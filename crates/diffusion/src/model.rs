@@ -82,8 +82,11 @@ impl DiffusionModel {
     /// D(x; σ), a noise level an image: the centred images that `x`, f32 `[n, c, h, w]`, may have come from, averaged.
     pub(crate) fn denoise(&self, x: &Tensor, sigmas: &[f64], conditions: &Conditions) -> Tensor {
         let coefficients = self.coefficients(sigmas);
+        // Sent to the device before the network runs there: sending waits for what was asked of it.
+        let [skip, out] = [|c: &Coefficients| c.c_skip, |c: &Coefficients| c.c_out]
+            .map(|part| column(&coefficients, part, x));
         let f = self.network(x, &coefficients, conditions);
-        x * column(&coefficients, |c| c.c_skip, x) + f * column(&coefficients, |c| c.c_out, x)
+        x * skip + f * out
     }
 
     /// Noise levels to train on, one an image.
@@ -131,7 +134,7 @@ impl DiffusionModel {
     /// New images.
     pub(crate) fn draw(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
         let (sigmas, shape) = (self.sigmas(), self.data.shape.dims());
-        let mut guided = Guided::new(self, request, self.denoisings(sigmas.len() - 1), on_step);
+        let mut guided = Guided::new(self, request, self.denoisings(sigmas.len() - 1), 0, on_step);
         let normal = |draw| request.noise.normal(draw, &shape) * request.temperature;
         tch::no_grad(|| {
             // x_T is standard normal, as if the data had unit variance; at σ = 40 that is σ but for a few ten-thousandths.
@@ -202,7 +205,8 @@ impl Generator for DiffusionModel {
         let gamma = self.config.min_snr_gamma;
         let weight = column(&coefficients, |c| c.loss_weight(gamma), &x0);
         let in_sight = column(&coefficients, |c| (c.c_out * c.c_in).powi(2), &x0);
-        let error = (self.network(&x, &coefficients, &batch.conditions) - target).square();
+        let error = self.network(&x, &coefficients, &batch.conditions) - target;
+        let error = to_learn(error, &batch.conditions).square();
         let error = error.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
         let weighted = &error * weight;
         // Of the predicted image, in the scale that the network sees: else the highest noise levels were all of it.
@@ -364,6 +368,14 @@ impl Noising for DiffusionModel {
         let eps = noise.normal(0, &self.data.shape.dims());
         let x_t = (images - self.data.mean) * alpha.sqrt() + eps * (1.0 - alpha).sqrt();
         Ok(self.picture(&x_t))
+    }
+}
+
+/// Errors `[n, c, h, w]`, 0 where pixels are known: what is said of those is never used.
+pub(crate) fn to_learn(error: Tensor, conditions: &Conditions) -> Tensor {
+    match &conditions.known {
+        None => error,
+        Some(known) => error * (1.0 - &known.mask),
     }
 }
 

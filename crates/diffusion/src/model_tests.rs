@@ -322,6 +322,29 @@ fn tuned_for_consistency_one_call_gives_one_image() {
     assert!(tuned.likelihood().is_err() && tuned.latents().is_err());
 }
 
+/// What the network says of known pixels has no part in the loss, be the parameters what they may.
+#[test]
+fn known_pixels_are_not_learnt() {
+    let _lock = lock();
+    let data = DataSpec { known_pixels: true, ..data() };
+    let consistency = Some(ConsistencyConfig::default());
+    let tuned = DiffusionConfig { consistency, ..with_sampler(SamplerName::Consistency, 2) };
+    for config in [Diffusion::tiny(), tuned] {
+        let (_vars, model) = build(&config, &data, true);
+        let images = Tensor::rand([4, 1, 8, 8], (Kind::Float, Device::Cpu));
+        let loss = |mask: f64| {
+            let mut conditions = Conditions::none(4, &data, Device::Cpu);
+            let mask = Tensor::full([4, 1, 8, 8], mask, (Kind::Float, Device::Cpu));
+            conditions.known = Some(Known { pixels: images.shallow_clone(), mask });
+            let batch = Batch { images: images.shallow_clone(), conditions };
+            let step = StepContext { step: 0, images: 0, progress: 0.5 };
+            model.loss(&model.phases()[0], &batch, &step).unwrap().total.double_value(&[])
+        };
+        assert!(loss(0.0) > 0.0);
+        assert_eq!(loss(1.0), 0.0);
+    }
+}
+
 #[test]
 fn known_pixels_reach_the_network() {
     let _lock = lock();

@@ -29,7 +29,7 @@ impl Inpaint for DiffusionModel {
         let sigmas = self.sigmas_in(config.steps);
         let (shape, times) = (self.data.shape.dims(), config.resamples);
         let calls = samplers::resampled_calls(config.steps, times);
-        let mut guided = Guided::new(self, request, calls, on_step);
+        let mut guided = Guided::new(self, request, calls, 0, on_step);
         let noise = |i: usize| request.noise.normal(i as u64, &shape) * request.temperature;
         let x = noise(0) * (1.0 + sigmas[0] * sigmas[0]).sqrt();
         let x = tch::no_grad(|| {
@@ -81,7 +81,7 @@ impl Edit for DiffusionModel {
         tch::no_grad(|| {
             let shape = self.data.shape.dims();
             let draw = |i: u64| request.noise.normal(EDIT_DRAW + i, &shape);
-            let mut guided = Guided::new(self, request, there + back, on_step);
+            let mut guided = Guided::new(self, request, back, there, on_step);
             let x = if inverts {
                 let mut denoise =
                     |x: &Tensor, sigma: f64| guided.plain(x, sigma, &source.conditions);
@@ -106,7 +106,7 @@ impl Latents for DiffusionModel {
         let steps = self.config.inversion_steps;
         let sigmas = self.sigmas_in(steps);
         let request = SampleRequest::new(&batch.conditions, noise);
-        let mut guided = Guided::new(self, &request, samplers::inverted_calls(steps), on_step);
+        let mut guided = Guided::new(self, &request, 0, samplers::inverted_calls(steps), on_step);
         let x = tch::no_grad(|| {
             let mut denoise = |x: &Tensor, sigma: f64| guided.plain(x, sigma, &batch.conditions);
             samplers::inverted(&mut denoise, &batch.images - self.data.mean, &sigmas)
@@ -119,7 +119,7 @@ impl Latents for DiffusionModel {
         let steps = self.config.inversion_steps;
         let sigmas = self.sigmas_in(steps);
         let go = &mut |_: paragone_core::Progress| std::ops::ControlFlow::Continue(());
-        let mut guided = Guided::new(self, request, 2 * steps - 1, go);
+        let mut guided = Guided::new(self, request, 2 * steps - 1, 0, go);
         let x = z.reshape(self.data.shape.batch(z.size()[0]));
         let x = x * (1.0 + sigmas[0] * sigmas[0]).sqrt();
         let x = tch::no_grad(|| {

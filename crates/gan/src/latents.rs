@@ -10,6 +10,9 @@ use tch::{Kind, Tensor};
 /// Random latents among which a search finds its start.
 const STARTS: u64 = 8;
 
+/// The draw of the first of them; sampling's own draws come before.
+const FIRST_START: u64 = 1 << 33;
+
 /// Standard deviation of what the generator cannot explain of a pixel in [-1, 1]; weighs the image against the prior.
 const PIXEL_STD: f64 = 0.1;
 
@@ -75,7 +78,7 @@ impl Model {
         };
         let mut best: Option<Best> = None;
         for start in 0..STARTS {
-            let z = noise.normal(start, &[self.config.latent_dim]);
+            let z = noise.normal(FIRST_START + start, &[self.config.latent_dim]);
             let energy = tch::no_grad(|| self.energy(&z, target));
             let found = Best::or(best, z, energy);
             report(&found.z)?;

@@ -7,7 +7,7 @@ use crate::{
 use paragone_core::{Batch, Edit, Inpaint, Latents, OnStep, Progress, Result, SampleRequest};
 use tch::{Tensor, no_grad};
 
-/// The draw of an edit's new latents; draws of a search come before.
+/// The draw of an edit's new latents, between those of sampling and those of a search.
 const NEW: u64 = 1 << 32;
 
 /// A model that was shown known pixels in training makes the image around them in one call. Any other searches the latent whose

@@ -217,6 +217,33 @@ fn real_images_are_told_from_mismatched_ones() {
     drop(vars);
 }
 
+/// Where a logit counts by itself, a neighbour that asks for the same or for nothing does not count.
+#[test]
+fn only_what_is_wrong_is_a_mismatch() {
+    let _alone = alone();
+    let of = |mismatched| {
+        let loss = Adversarial::NonSaturating;
+        let penalty = Some(PenaltyKind::None);
+        let config = GanConfig { loss, mismatched, penalty, ..Gan::tiny() };
+        model(&config, &data(), 5)
+    };
+    let ((_plain_vars, plain), (_vars, mismatched)) = (of(0.0), of(0.5));
+    let mut batch = random_batch(4, &data());
+    let none = data().null_class();
+    batch.conditions = Conditions::of_classes(&[0, 1, 1, none], &data(), CPU);
+    let fake = plain.generator.forward(&plain.generator.draw(4, CPU), &batch.conditions);
+    let total = |model: &Model| model.discriminator_loss(&batch, &fake, &STEP).unwrap().total;
+    let judge = |rows: [i64; 4]| {
+        let condition = plain.discriminator.embed(&Conditions::of_classes(&rows, &data(), CPU));
+        logits(&plain.discriminator.features(&batch.images), &condition)
+    };
+    // The neighbours' classes: the first image's asks for nothing, the third's for the same.
+    let (real, other) = (judge([0, 1, 1, none]), judge([none, 0, 1, 1]));
+    let losses = (-real).softplus() + other.softplus();
+    let want = total(&plain) + (losses.get(1) + losses.get(3)) / 4.0 * 0.5;
+    assert!(close(&total(&mismatched), &want, 1e-5));
+}
+
 /// R1 differentiates the real images' logits alone, R1 + R2 both.
 #[test]
 fn each_penalty_is_its_own() {

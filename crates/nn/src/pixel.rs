@@ -165,7 +165,7 @@ impl PixelHead {
 
     /// Draws levels from the guided distribution, p(x | condition)^w p(x)^(1 - w) renormalized, w the guidance scale
     /// (Ho & Salimans 2022, on the log-probabilities of levels); for colour this is done channel by channel. A level with
-    /// less than a tenth of the likeliest one's probability under the condition gains nothing on it.
+    /// less than a tenth of the likeliest one's probability under the condition gains nothing on it above a scale of 1.
     ///
     /// `params` and `unprompted` are outputs with and without the condition, the rest as in [`PixelHead::sample`]. Only as
     /// many of the uniforms are used as there are channels.
@@ -220,6 +220,9 @@ impl PixelHead {
         let [with, without] =
             [params, unprompted].map(|params| self.level_logits(params, earlier, temperature));
         let guided = &without + (&with - &without) * guidance_scale;
+        if guidance_scale <= 1.0 {
+            return guided;
+        }
         let top = with.argmax(1, true);
         let [likeliest, guided_likeliest] = [&with, &guided].map(|t| t.gather(1, &top, false));
         let unlikely = with.less_tensor(&(&likeliest + PLAUSIBLE.ln()));

@@ -54,6 +54,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::NoSignal, "it_overfits_one_batch"),
     (Flaw::SamplesAreNoise, "samples_come_near_the_images"),
     (Flaw::ForgetsClass, "it_draws_the_class_that_is_asked_for"),
+    (Flaw::ForgetsCaption, "it_draws_what_the_caption_says"),
     (Flaw::NoneIsClassOne, "dropped_conditions_ask_for_nothing"),
     (Flaw::Unclamped, "samples_are_images"),
     (Flaw::OwnChance, "the_same_seed_draws_the_same_image"),
@@ -65,6 +66,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::WatchingDisturbs, "watching_changes_nothing"),
     (Flaw::GoesOn, "it_stops_when_told"),
     (Flaw::IgnoresGuidance, "guidance_moves_towards_the_condition_or_is_refused"),
+    (Flaw::IgnoresUnwanted, "guidance_moves_away_from_what_is_unwanted_or_is_refused"),
     (Flaw::TemperatureWidens, "a_low_temperature_narrows_or_is_refused"),
     (Flaw::TakesAnyKnob, "knobs_beyond_their_range_are_refused"),
     (Flaw::NatsInFloats, "every_method_works"),
@@ -80,7 +82,9 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::EncodesNothing, "decoding_brings_an_image_back"),
     (Flaw::LatentsTooWide, "decoded_noise_looks_like_samples"),
     (Flaw::TouchesKnownPixels, "in_painting_keeps_known_pixels"),
+    (Flaw::ForgetsKnownPixels, "shown_pixels_decide_the_rest"),
     (Flaw::EditsAtNoStrength, "an_edit_of_no_strength_is_the_source"),
+    (Flaw::EditsBeyondTheMask, "a_masked_edit_keeps_the_rest"),
 ];
 
 /// The flaws of a section, all of them [`oddity::Oddity`]'s.

@@ -1,5 +1,5 @@
 //! A family that is small and right, unless it is told to have a flaw: every pixel a logistic distribution around a mean
-//! that depends on class and caption.
+//! that depends on class, caption and known pixels.
 //!
 //! Its likelihood is exact, its latents are the standardized pixels, and it offers every capability there is.
 
@@ -43,6 +43,8 @@ pub enum Flaw {
     NoiseForgetsTime,
     SamplesAreNoise,
     ForgetsClass,
+    ForgetsCaption,
+    ForgetsKnownPixels,
     NoneIsClassOne,
     Unclamped,
     IgnoresSeeds,
@@ -52,6 +54,7 @@ pub enum Flaw {
     WatchingDisturbs,
     GoesOn,
     IgnoresGuidance,
+    IgnoresUnwanted,
     TemperatureWidens,
     TakesAnyKnob,
     NatsInFloats,
@@ -63,6 +66,7 @@ pub enum Flaw {
     LatentsTooWide,
     TouchesKnownPixels,
     EditsAtNoStrength,
+    EditsBeyondTheMask,
 }
 
 thread_local! {
@@ -175,6 +179,7 @@ impl Family for Toy {
             data: data.clone(),
             classes: net.var("classes", &[data.num_classes + 1, numel], small),
             words: vocab_size.map(|size| net.var("words", &[size, numel], small)),
+            known: data.known_pixels.then(|| net.var("known", &[numel, numel], small)),
             log_scale: net.var("log_scale", &[numel], nn::Init::Const(config.log_scale)),
             steps: net.zeros_no_train("steps_made", &[1]),
             own_steps: Cell::new(0),
@@ -191,6 +196,8 @@ struct ToyModel {
     classes: Tensor,
     /// `[vocab_size, chw]`.
     words: Option<Tensor>,
+    /// `[chw, chw]`: how every known pixel moves every mean.
+    known: Option<Tensor>,
     /// `[chw]`.
     log_scale: Tensor,
     /// A buffer, to see that buffers are kept.
@@ -215,15 +222,21 @@ impl ToyModel {
         };
         // Products, so that autocast has something to do.
         let means = class.one_hot(self.data.num_classes + 1).to_kind(Kind::Float);
-        let means = if has(Flaw::NoAutocast) {
+        let mut means = if has(Flaw::NoAutocast) {
             self.classes.index_select(0, &class)
         } else {
             means.matmul(&self.classes).to_kind(Kind::Float)
         };
-        let Some(words) = &self.words else { return means };
-        let counts =
-            conditions.tokens.one_hot(words.size()[0]).sum_dim_intlist(1, false, Kind::Float);
-        means + counts.matmul(words).to_kind(Kind::Float)
+        if let (Some(words), false) = (&self.words, has(Flaw::ForgetsCaption)) {
+            let counts =
+                conditions.tokens.one_hot(words.size()[0]).sum_dim_intlist(1, false, Kind::Float);
+            means += counts.matmul(words).to_kind(Kind::Float);
+        }
+        if let (Some(weights), false) = (&self.known, has(Flaw::ForgetsKnownPixels)) {
+            let known = conditions.known.as_ref().expect("known pixels, be it none");
+            means += known.filled(0.0).flatten(1, -1).matmul(weights).to_kind(Kind::Float);
+        }
+        means
     }
 
     fn scales(&self) -> Tensor {
@@ -254,7 +267,10 @@ impl ToyModel {
         let means = if request.guidance_scale == 1.0 || has(Flaw::IgnoresGuidance) {
             asked
         } else {
-            let unasked = self.means(&request.conditions.unprompted(&self.data));
+            let unasked = self.means(&match has(Flaw::IgnoresUnwanted) {
+                true => request.conditions.unprompted(&self.data),
+                false => request.unwanted(&self.data),
+            });
             &unasked + (asked - &unasked) * request.guidance_scale
         };
         let temperature = match has(Flaw::TemperatureWidens) {
@@ -475,6 +491,9 @@ impl Edit for ToyModel {
         let shift = self.means(request.conditions) - self.means(&source.conditions);
         let edited = self.image(&(source.images.flatten(1, -1) + shift * strength));
         self.report(&edited, on_step)?;
-        Ok(edited)
+        Ok(match has(Flaw::EditsBeyondTheMask) {
+            true => edited,
+            false => source.kept(request.conditions, edited),
+        })
     }
 }

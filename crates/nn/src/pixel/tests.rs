@@ -343,12 +343,15 @@ fn guided_draws_come_as_often_as_they_are_likely() {
         // Kolmogorov and Smirnov: 1.95 / √n is exceeded once in a thousand.
         assert!(distance.double_value(&[]) < 1.95 / SIDE as f64, "{head:?}: {distance}");
     }
-    // Scale 1 is the model's own, in colour too.
+    // Scale 1 is the model's own, scale 0 the one without the condition, in colour too.
     for head in [coupled_softmax(3, 2.0), mixture(3, 10)] {
-        let (params, unprompted) = (sine(&head, 1.0), sine(&head, -1.0));
+        let (params, unprompted) = (sine(&head, 3.0), sine(&head, -1.0));
         let levels = Tensor::from_slice(&[3i64, 200, 90]).view([1, 3, 1, 1]);
-        let own = head.log_prob(&params, &levels).double_value(&[0, 0, 0]);
-        assert_close(&head.log_prob_guided(&params, &unprompted, &levels, 1.0, 1.0), &[own], 1e-4);
+        for (scale, of) in [(1.0, &params), (0.0, &unprompted)] {
+            let own = head.log_prob(of, &levels).double_value(&[0, 0, 0]);
+            let guided = head.log_prob_guided(&params, &unprompted, &levels, 1.0, scale);
+            assert_close(&guided, &[own], 1e-4);
+        }
     }
 }
 

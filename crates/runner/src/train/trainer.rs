@@ -208,6 +208,8 @@ fn chunks(len: i64, pieces: i64) -> impl Iterator<Item = (i64, i64)> {
     (0..pieces).map(move |i| (bound(i), bound(i + 1) - bound(i))).filter(|&(_, len)| len > 0)
 }
 
+/// # Panics
+/// Unless both log the same, in the same order, and have as many statistics.
 fn add(sum: Option<Loss>, loss: Loss, weight: f64) -> Loss {
     let weighted = |(name, value): (&'static str, Tensor)| (name, value * weight);
     let loss = Loss {
@@ -216,7 +218,14 @@ fn add(sum: Option<Loss>, loss: Loss, weight: f64) -> Loss {
         statistics: loss.statistics,
     };
     let Some(sum) = sum else { return loss };
-    let both = |((name, a), (_, b)): ((&'static str, Tensor), (_, Tensor))| (name, a + b);
+    assert_eq!(
+        (sum.scalars.len(), sum.statistics.len()),
+        (loss.scalars.len(), loss.statistics.len())
+    );
+    let both = |((name, a), (other, b)): ((&'static str, Tensor), (&str, Tensor))| {
+        assert_eq!(name, other, "micro-batches log the same");
+        (name, a + b)
+    };
     Loss {
         total: sum.total + loss.total,
         scalars: sum.scalars.into_iter().zip(loss.scalars).map(both).collect(),
