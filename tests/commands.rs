@@ -111,6 +111,8 @@ fn compare_lays_runs_side_by_side() {
     paragone(&["compare", &runs[0], &runs[1], "--out", &out]).expect(0);
     let results = json(&dir.join("both/results.json"));
     assert_eq!(results["rows"].as_array().map(Vec::len), Some(2 * families().len()));
+    let scores = &results["rows"][0]["scores"];
+    assert!(scores["frechet_distance_infinity_error"]["train"]["value"].is_f64(), "{scores}");
     let (_, height) = picture(&dir.join("both/grid.png"));
     let (_, alone) = picture(&finished().join("comparison/grid.png"));
     assert!(height > alone + 16 * families().len() as u32, "{height} of {alone}");

@@ -190,6 +190,22 @@ fn seeds_are_one_row_and_the_best_is_marked_within_a_kind() {
 }
 
 #[test]
+fn the_protocol_of_every_score_is_told() {
+    let results = fixture::results();
+    let page = written(&results);
+    let document = parsed(&page);
+    let features = rows(&document, "Scores in features, by the split compared with");
+    let heads =
+        ["", "classifier/fashion-mnist, train", "classifier/fashion-mnist, test", "random, train"];
+    assert_eq!(features[0], heads);
+    let images = ["reference images", "60000", "10000", "60000"];
+    assert!(features.iter().any(|row| *row == images), "{features:?}");
+    let others = rows(&document, "Other scores");
+    let holes = ["inpainting", "images 200; masks half, strokes; seeds 2"];
+    assert!(others.iter().any(|row| *row == holes), "{others:?}");
+}
+
+#[test]
 fn little_makes_a_page_too() {
     let mut results = fixture::results();
     results.rows.truncate(1);

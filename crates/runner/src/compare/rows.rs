@@ -178,6 +178,9 @@ fn feature_scores(splits: &Splits, floors: &BySplit) -> FeatureScores {
         frechet_distance_infinity: by_split(splits, |scores| {
             scores.frechet_distance_infinity.value
         }),
+        frechet_distance_infinity_error: by_split(splits, |scores| {
+            scores.frechet_distance_infinity.standard_error
+        }),
         kernel_distance_interval: by_split(splits, |scores| {
             let interval = scores.kernel_distance.interval;
             (interval.high - interval.low) / 2.0
