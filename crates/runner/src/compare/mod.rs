@@ -17,7 +17,7 @@ use crate::{
     trained::read_experiment,
 };
 use anyhow::{Context, Result};
-use paragone_report::{Page, Results, html, save_png};
+use paragone_report::{Baseline, Page, Results, html, save_png};
 use protocols::Protocols;
 use std::{collections::BTreeSet, path::Path};
 use tch::Device;
@@ -113,7 +113,7 @@ pub fn write(
         protocol: serde_json::to_value(&protocols)?,
         rows: rows::models(runs),
         calibration: rows::calibration(&runs[0]),
-        baselines: runs[0].calibration.baselines.clone(),
+        baselines: baselines(runs).to_vec(),
     };
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
@@ -144,6 +144,12 @@ pub fn write(
     };
     write_atomically(&out.join("report.html"), html(&page)?.as_bytes())?;
     Ok(Some(format!("{}{}", results.to_table().to_text(), notes.join("\n"))))
+}
+
+/// Those of the first run that took scores of which there are some: equal in all that did.
+fn baselines(runs: &[Compared]) -> &[Baseline] {
+    let all = runs.iter().map(|run| run.calibration.baselines.as_slice());
+    all.into_iter().find(|baselines| !baselines.is_empty()).unwrap_or_default()
 }
 
 /// The command that makes a comparison again.

@@ -23,10 +23,8 @@ pub fn inpainting(
     device: Device,
     command: &str,
 ) -> Result<Option<Option<Figure>>> {
-    let config = &runs[0].experiment.eval.inpainting;
-    if config.images == 0 {
-        return Ok(None);
-    }
+    let mut configs = runs.iter().map(|run| &run.experiment.eval.inpainting);
+    let Some(config) = configs.find(|config| config.images > 0) else { return Ok(None) };
     let holes = Holes::all(&config.masks, data, EACH)?;
     let cat =
         |of: &dyn Fn(&Holes) -> Tensor| Tensor::cat(&holes.iter().map(of).collect::<Vec<_>>(), 0);
@@ -80,11 +78,9 @@ pub fn editing(
     device: Device,
     command: &str,
 ) -> Result<Option<Option<Figure>>> {
-    let config = &runs[0].experiment.eval.editing;
-    let pairs = match config.pairs {
-        0 => Vec::new(),
-        _ => Pairs::all(&config.kinds, data, EACH),
-    };
+    let mut configs = runs.iter().map(|run| &run.experiment.eval.editing);
+    let Some(config) = configs.find(|config| config.pairs > 0) else { return Ok(None) };
+    let pairs = Pairs::all(&config.kinds, data, EACH);
     if pairs.is_empty() {
         return Ok(None);
     }

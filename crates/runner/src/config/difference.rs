@@ -1,6 +1,7 @@
 //! What changed between a run and the experiment that is to continue it.
 
 use super::{Experiment, ModelConfig};
+use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 /// One key whose value changed.
@@ -12,6 +13,16 @@ pub struct Change {
     pub then: String,
     /// What it is now.
     pub now: String,
+}
+
+impl Change {
+    /// The first key whose value differs between two sections.
+    pub fn between(then: &impl Serialize, now: &impl Serialize) -> Option<Self> {
+        fn value(section: &impl Serialize) -> Value {
+            serde_yaml::to_value(section).expect("a section is plain data")
+        }
+        changed(Some(&value(then)), Some(&value(now)), "")
+    }
 }
 
 /// What changed since a run was trained.
