@@ -34,6 +34,8 @@ pub struct ModelRow {
     pub family: String,
     /// Seed of its training.
     pub seed: u64,
+    /// All settings that its samples depend on, but the seed: rows that differ in their seed only are one model.
+    pub made_of: serde_json::Value,
     /// Trained values.
     pub parameters: i64,
     /// What training cost.

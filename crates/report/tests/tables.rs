@@ -158,6 +158,7 @@ fn results() -> Results {
         model: name.into(),
         family: name.into(),
         seed: 0,
+        made_of: serde_json::Value::Null,
         parameters: 2_550_000,
         train: Training {
             budget: "600 seconds".into(),

@@ -7,7 +7,7 @@ mod rows;
 mod tasks;
 
 use crate::{
-    config::Experiment,
+    config::{Experiment, ModelConfig},
     data::RunData,
     evaluate::{Calibration, ModelScores},
     files::{RunDir, create_dir, read_json, read_json_if_there, write_atomically, write_json},
@@ -67,6 +67,25 @@ impl Compared {
         })?;
         let manifest = read_json(&run.manifest())?;
         Ok(Self { manifest, calibration, models, experiment, run: run.clone() })
+    }
+
+    /// The section of one of its models.
+    fn config(&self, model: &Model) -> &ModelConfig {
+        self.experiment.model(&model.name).expect("a model of the run")
+    }
+
+    /// What the trainings of one model under several seeds have in common.
+    fn identity(&self, model: &Model) -> (String, String) {
+        let made_of = self.experiment.made_of(self.config(model));
+        (self.experiment.name.clone(), made_of.to_string())
+    }
+
+    /// What pictures of `runs` call one of its models.
+    fn label(&self, model: &Model, runs: &[Self]) -> String {
+        match runs.len() {
+            1 => model.name.clone(),
+            _ => format!("{} {}", self.run.path().display(), model.name),
+        }
     }
 }
 

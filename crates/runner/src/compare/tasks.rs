@@ -10,6 +10,7 @@ use crate::{
 use anyhow::{Context, Result};
 use paragone_core::{Batch, from_levels};
 use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
+use std::collections::HashSet;
 use tch::{Device, Tensor};
 
 /// Images with each kind of hole or edit.
@@ -141,16 +142,17 @@ fn every_model(
     device: Device,
     mut make: impl FnMut(&Model, &Trained) -> Result<Filled>,
 ) -> Result<Option<Vec<Row>>> {
-    let mut rows: Vec<Row> = Vec::new();
+    let (mut rows, mut shown) = (Vec::new(), HashSet::new());
     for run in runs {
         for model in &run.models {
-            if rows.iter().any(|row| row.label == model.name) {
+            if !shown.insert(run.identity(model)) {
                 continue;
             }
-            let config = run.experiment.model(&model.name).context("a model of the run")?;
-            let trained = Trained::load(config, &run.run.model(&model.name), device)?;
+            let trained = Trained::load(run.config(model), &run.run.model(&model.name), device)?;
             match make(model, &trained)? {
-                Filled::Images(images) => rows.push(Row { label: model.name.clone(), images }),
+                Filled::Images(images) => {
+                    rows.push(Row { label: run.label(model, runs), images });
+                }
                 Filled::Lacking => {}
                 Filled::Stopped => return Ok(None),
             }
