@@ -111,11 +111,29 @@ fn compare_lays_runs_side_by_side() {
     paragone(&["compare", &runs[0], &runs[1], "--out", &out]).expect(0);
     let results = json(&dir.join("both/results.json"));
     assert_eq!(results["rows"].as_array().map(Vec::len), Some(2 * families().len()));
+    let scores = &results["rows"][0]["scores"];
+    assert!(scores["frechet_distance_infinity_error"]["train"]["value"].is_f64(), "{scores}");
     let (_, height) = picture(&dir.join("both/grid.png"));
     let (_, alone) = picture(&finished().join("comparison/grid.png"));
     assert!(height > alone + 16 * families().len() as u32, "{height} of {alone}");
 
-    // Another training set: the scores mean something else.
+    // Trained on other images, or scored otherwise: the scores mean something else.
+    let refused = |file: &str, from: &str, to: &str, says: &str| {
+        let path = other.join(file);
+        let before = fs::read_to_string(&path).expect("a file");
+        assert!(before.contains(from), "{from} in {before}");
+        fs::write(&path, before.replace(from, to)).expect("a changed file");
+        let never = text(&dir.join("never"));
+        paragone(&["compare", &runs[0], &runs[1], "--out", &never]).expect(2).says(&[says]);
+        assert!(!dir.join("never").exists());
+        fs::write(&path, before).expect("the file as it was");
+    };
+    refused("experiment.yaml", "flip: false", "flip: true", "flip is false against true");
+    let scores = format!("{}/scores.json", families()[0]);
+    let [four, eight] = [4, 8].map(|images| format!("\"likelihood_images\": {images}"));
+    refused(&scores, &four, &eight, "likelihood_images is 8 against 4");
+
+    // Another training set.
     let manifest = other.join("manifest.json");
     let mut changed = json(&manifest);
     changed["data_hash"] = "0".repeat(64).into();

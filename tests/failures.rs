@@ -125,6 +125,10 @@ fn a_damaged_checkpoint_is_named() {
     paragone(&sample).expect(2).says(&["ema.safetensors"]);
     assert!(!std::path::Path::new("never.png").exists());
 
+    // The same while scoring.
+    fs::remove_file(model.join("scores.json")).expect("scores");
+    run(&finished_experiment(), &out, &[]).expect(2).says(&["ema.safetensors"]);
+
     // The same while training: a run that would continue from it.
     fs::remove_file(model.join("summary.json")).expect("a finished model");
     let model_file = newest_checkpoint(&model).join("model.safetensors");

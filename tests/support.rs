@@ -253,7 +253,8 @@ pub fn copy_of_finished(test: &str) -> PathBuf {
     to
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for path in entries(from) {
         let target = to.join(path.file_name().expect("an entry has a name"));

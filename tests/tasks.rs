@@ -1,6 +1,6 @@
 //! Filling holes, editing, and going through latents.
 
-use crate::support::{Ended, experiment, families, json, paragone, picture, run, scratch};
+use crate::support::{Ended, copy, experiment, families, json, paragone, picture, run, scratch};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use std::{fs, path::Path};
 
@@ -94,6 +94,28 @@ fn every_family_fills_holes_and_edits() {
         picture(&png);
     }
     wrong_arguments_are_named(&dir, &text(&out.join(families()[0])), &text(&given));
+    models_of_one_name_in_two_experiments_are_both_shown(&dir, &out);
+}
+
+/// Half of the models in two experiments: as many rows as all in one.
+fn models_of_one_name_in_two_experiments_are_both_shown(dir: &Path, run: &Path) {
+    let other = dir.join("other");
+    copy(run, &other);
+    let yaml = fs::read_to_string(run.join("experiment.yaml")).expect("an experiment");
+    fs::write(other.join("experiment.yaml"), yaml.replace("name: tiny", "name: other"))
+        .expect("a file");
+    for family in &families()[families().len() / 2..] {
+        for run in [run, &other] {
+            fs::remove_file(run.join(family).join("scores.json")).expect("scores");
+        }
+    }
+    let both = dir.join("both");
+    paragone(&["compare", &text(run), &text(&other), "--out", &text(&both)]).expect(0);
+    for grid in ["inpainting.png", "editing.png"] {
+        // Labels of two lines may make it higher.
+        let height = |folder: &Path| picture(&folder.join(grid)).1;
+        assert!(height(&both) >= height(&run.join("comparison")), "{grid}");
+    }
 }
 
 fn wrong_arguments_are_named(dir: &Path, model: &str, given: &str) {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Results {
-    /// The circumstances under which scores were taken, by reference split.
+    /// The circumstances under which scores were taken: by reference split, under `other_features` by extractor and split,
+    /// and under `other_scores` of what is no comparison of features.
     pub protocol: serde_json::Value,
     /// The models.
     pub rows: Vec<ModelRow>,
@@ -33,6 +34,8 @@ pub struct ModelRow {
     pub family: String,
     /// Seed of its training.
     pub seed: u64,
+    /// All settings that its samples depend on, but the seed: rows that differ in their seed only are one model.
+    pub made_of: serde_json::Value,
     /// Trained values.
     pub parameters: i64,
     /// What training cost.
@@ -122,6 +125,8 @@ pub struct FeatureScores {
     pub frechet_distance_excess: BySplit,
     /// Its limit for ever more samples, from a fit against 1/n (Chong & Forsyth 2020).
     pub frechet_distance_infinity: BySplit,
+    /// Standard error of that limit, by the same fit.
+    pub frechet_distance_infinity_error: BySplit,
     /// Kernel distance (squared maximum mean discrepancy) of features, unbiased.
     pub kernel_distance: BySplit,
     /// Half the width of the kernel distance's 95 % confidence interval.

@@ -19,7 +19,7 @@ impl Results {
         for row in &self.rows {
             let same = |group: &&mut Vec<&ModelRow>| {
                 what_was_trained(group[0]) == what_was_trained(row)
-                    // Of one seed, something else must differ, such as how it was sampled.
+                    // One seed twice is a copy.
                     && group.iter().all(|other| other.seed != row.seed)
             };
             match groups.iter_mut().find(same) {
@@ -50,11 +50,9 @@ impl Results {
         let titles: Vec<String> = groups.iter().map(|group| short(group)).collect();
         let long = |(group, title): (Vec<&'a ModelRow>, &String)| {
             let unique = titles.iter().filter(|other| *other == title).count() == 1;
-            let title = if unique {
-                title.clone()
-            } else {
-                format!("{title}, {} values, {}", group[0].parameters, group[0].train.budget)
-            };
+            let runs: Vec<&str> = group.iter().filter_map(|row| row.run.as_deref()).collect();
+            let title =
+                if unique { title.clone() } else { format!("{title} of {}", runs.join(", ")) };
             SeedGroup { title, rows: group }
         };
         groups.into_iter().zip(&titles).map(long).collect()
@@ -92,8 +90,8 @@ impl SeedGroup<'_> {
 }
 
 /// What two trainings must share to differ in their seeds only.
-fn what_was_trained(row: &ModelRow) -> (&str, &str, &str, i64, &str) {
-    (&row.experiment, &row.model, &row.family, row.parameters, &row.train.budget)
+fn what_was_trained(row: &ModelRow) -> (&str, &str, &serde_json::Value) {
+    (&row.experiment, &row.model, &row.made_of)
 }
 
 fn title(row: &ModelRow) -> String {

@@ -10,10 +10,13 @@ use crate::{
 /// Name, what is good, and access.
 pub(crate) type ScoreColumn = (&'static str, Better, fn(&Scores) -> &BySplit);
 
-pub(crate) const SCORES: [ScoreColumn; 9] = [
+pub(crate) const SCORES: [ScoreColumn; 10] = [
     ("frechet_distance", Better::Lower, |s| &s.features.frechet_distance),
     ("frechet_distance_excess", Better::Lower, |s| &s.features.frechet_distance_excess),
     ("frechet_distance_infinity", Better::Lower, |s| &s.features.frechet_distance_infinity),
+    ("frechet_distance_infinity_error", Better::None, |s| {
+        &s.features.frechet_distance_infinity_error
+    }),
     ("kernel_distance", Better::Lower, |s| &s.features.kernel_distance),
     ("kernel_distance_interval", Better::None, |s| &s.features.kernel_distance_interval),
     ("precision", Better::Higher, |s| &s.features.precision),
@@ -108,7 +111,14 @@ impl Results {
         table.scores("inception_score", Better::Higher, |scores| scores.inception_score.cell());
         let accuracy = |scores: &Scores| scores.conditional_accuracy.cell();
         table.scores("conditional_accuracy", Better::Higher, accuracy);
-        table.scores("bits_per_dim", Better::Lower, |scores| scores.bits_per_dim.cell());
+        let bits = |scores: &Scores| match scores.bits_per_dim.cell() {
+            Cell::Value { mean, kind, .. } => Cell::Value { mean, spread: None, kind },
+            missing => missing,
+        };
+        table.scores("bits_per_dim", Better::Lower, bits);
+        let error = |scores: &Scores| scores.bits_per_dim.standard_error();
+        let name = "bits_per_dim_standard_error";
+        table.text(name, |row| error(&row.scores), |row| error(&row.scores));
         table.text(
             "bits_per_dim_method",
             |row| row.scores.bits_per_dim.method(),
@@ -153,6 +163,13 @@ impl BitsPerDim {
                 kind: Some(kind.clone()),
             },
             Self::Missing { reason, .. } => Cell::missing(reason),
+        }
+    }
+
+    fn standard_error(&self) -> String {
+        match self {
+            Self::Measured { standard_error, .. } => standard_error.to_string(),
+            Self::Missing { .. } => String::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod fixture;
 
-use paragone_report::{BitsPerDim, Curves, Results, Score, html};
+use paragone_report::{BitsPerDim, Curves, ModelRow, Results, Score, SeedGroup, html};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::BTreeSet;
 
@@ -187,6 +187,46 @@ fn seeds_are_one_row_and_the_best_is_marked_within_a_kind() {
     }
     let page = written(&results);
     assert_eq!(all(&parsed(&page), likelihood), [2]);
+}
+
+#[test]
+fn trainings_of_other_settings_are_other_models() {
+    let mut results = fixture::results();
+    let gans = |row: &&mut ModelRow| row.model == "gan" && row.seed > 0;
+    for row in results.rows.iter_mut().filter(gans) {
+        row.made_of["models"]["gan"]["train"] = serde_json::json!({ "lr": 0.001 });
+    }
+    let titles = |results: &Results| -> Vec<String> {
+        results.seed_groups().iter().map(SeedGroup::counted_title).collect()
+    };
+    assert_eq!(titles(&results)[1..3], ["runs/fashion-mnist-0 gan", "gan (2\u{a0}seeds)"]);
+    // A second seed of the other: both are called by their runs.
+    let row = results.rows.iter().find(|row| row.model == "gan" && row.seed == 0);
+    let second = ModelRow { seed: 3, run: Some("runs/3".to_owned()), ..row.unwrap().clone() };
+    results.rows.push(second);
+    assert_eq!(
+        titles(&results)[1..3],
+        [
+            "gan of runs/fashion-mnist-0, runs/3 (2\u{a0}seeds)",
+            "gan of runs/fashion-mnist-1, runs/fashion-mnist-2 (2\u{a0}seeds)"
+        ]
+    );
+}
+
+#[test]
+fn the_protocol_of_every_score_is_told() {
+    let results = fixture::results();
+    let page = written(&results);
+    let document = parsed(&page);
+    let features = rows(&document, "Scores in features, by the split compared with");
+    let heads =
+        ["", "classifier/fashion-mnist, train", "classifier/fashion-mnist, test", "random, train"];
+    assert_eq!(features[0], heads);
+    let images = ["reference images", "60000", "10000", "60000"];
+    assert!(features.iter().any(|row| *row == images), "{features:?}");
+    let others = rows(&document, "Other scores");
+    let holes = ["inpainting", "images 200; masks half, strokes; seeds 2"];
+    assert!(others.iter().any(|row| *row == holes), "{others:?}");
 }
 
 #[test]

@@ -131,6 +131,7 @@ fn scores(frechet: [Score; 2], accuracy: Score, bits_per_dim: BitsPerDim) -> Sco
         frechet_distance: both(&measured),
         frechet_distance_excess: both(&|frechet| measured(frechet - 0.26)),
         frechet_distance_infinity: both(&|frechet| measured(frechet - 0.2)),
+        frechet_distance_infinity_error: both(&|_| measured(0.03)),
         kernel_distance: both(&|frechet| measured(frechet / 1000.0)),
         kernel_distance_interval: both(&|frechet| measured(frechet / 9000.0)),
         precision: both(&|_| measured(0.8)),
@@ -157,6 +158,7 @@ fn results() -> Results {
         model: name.into(),
         family: name.into(),
         seed: 0,
+        made_of: serde_json::Value::Null,
         parameters: 2_550_000,
         train: Training {
             budget: "600 seconds".into(),
@@ -265,6 +267,9 @@ fn the_csv_of_results_has_every_score() {
     assert_eq!(of("density_train_std"), "0.02");
     assert_eq!(of("coverage_train_note"), "it came out as NaN");
     assert_eq!((of("bits_per_dim"), of("bits_per_dim_kind")), ("3.24", "bound"));
+    assert_eq!(of("bits_per_dim_standard_error"), "0.01");
+    assert!(!head.contains(&"bits_per_dim_std"));
+    assert_eq!(of("frechet_distance_infinity_error_test"), "0.03");
     assert_eq!((of("bits_per_dim_method"), of("parameters")), ("elbo", "2550000"));
     let test_set: Vec<&str> = csv.split("\r\n").nth(3).unwrap().split(',').collect();
     assert_eq!(test_set[0], "calibration");

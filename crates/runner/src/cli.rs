@@ -128,10 +128,11 @@ pub struct TrainArgs {
 pub struct EvalArgs {
     /// Folder of the run
     pub run: PathBuf,
-    /// Override a value of `eval`, or a sampler's option, such as models.diffusion.sampler.steps=20
+    /// Override a value of `eval`, or a sampler's option, such as models.diffusion.sampler.steps=20. The run keeps it: its
+    /// experiment.yaml and its models' scores are written anew, and later commands, such as `sample`, go by it
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Where the comparison goes [default: the run's `comparison`]
+    /// Where the comparison goes [default: the run's `comparison`]; the scores themselves are written to the run in any case
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Device and threads.

@@ -202,7 +202,7 @@ impl Sections<'_, '_> {
         put("Memorization", memorization + &nearest);
         put("Reconstructions", self.pictures(Section::Reconstructions)?);
         put("Film strips", self.pictures(Section::FilmStrips)?);
-        put("Protocol", protocol::table(context));
+        put("Protocol", protocol::tables(context));
         Ok(written)
     }
 

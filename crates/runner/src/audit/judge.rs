@@ -286,18 +286,15 @@ fn model_rows(
     let mut rows = Vec::new();
     for model in &plan.models {
         let bits = bits(model, world)?;
-        for (seed, _) in &model.samples {
-            let own = |scores: &&SetScores| {
-                matches!(&scores.set, Set::Model { name, seed: other, .. }
-                    if *name == model.name && other == seed)
-            };
+        for ((set, _), samples) in model.sets().zip(&model.samples) {
+            let own = |scores: &&SetScores| scores.set == set;
             // A model with fewer samples than any number asked for has no row.
             let Some(most) = scores.iter().filter(own).max_by_key(|scores| scores.images) else {
                 continue;
             };
             rows.push(ModelRow {
                 name: model.name.clone(),
-                seed: *seed,
+                seed: samples.seed,
                 images: most.images,
                 scores: columns.iter().map(|column| column.value(most)).collect(),
                 truth: most.truth.clone(),

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use tch::{Device, Tensor};
 
 /// Counts up when this program draws other sets, or computes a score otherwise.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// A score that is audited: where it is found, and which way is better.
 #[derive(Debug)]

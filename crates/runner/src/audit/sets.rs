@@ -9,11 +9,15 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use paragone_core::mix;
 use paragone_data::{
-    DataConfig, Dataset, ImageSet, Scenes, Split,
+    DataConfig, Dataset, ImageSet, Scenes, Split, hex,
     shapes::{Corruption, Scene, Shapes, Source, Truth},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf};
+use sha2::{Digest, Sha256};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 use tch::Tensor;
 
 /// The data whose distribution is known, as models are trained on it.
@@ -73,8 +77,8 @@ pub enum Set {
     Model {
         /// See [`AuditedModel::name`].
         name: String,
-        /// SHA-256 of the weights.
-        weights: String,
+        /// See [`AuditedSamples::source`].
+        source: String,
         /// The evaluation seed.
         seed: u64,
     },
@@ -85,12 +89,33 @@ pub enum Set {
 pub struct AuditedModel {
     /// Its run and its name, such as `quickstart/vae`.
     pub name: String,
-    /// SHA-256 of its averaged weights.
-    pub weights: String,
-    /// Evaluation seeds with the files of their samples.
-    pub samples: Vec<(u64, PathBuf)>,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its samples.
+    pub samples: Vec<AuditedSamples>,
     /// Likelihood by every method the model offers, the headline first, or why there is none.
     pub likelihood: Result<Vec<LikelihoodScore>, String>,
+}
+
+/// Samples of one evaluation seed.
+#[derive(Debug)]
+pub struct AuditedSamples {
+    /// The seed.
+    pub seed: u64,
+    /// SHA-256 of what stands beside them: the weights, sampler and data that they were drawn from.
+    pub source: String,
+    /// Their file.
+    pub path: PathBuf,
+}
+
+impl AuditedModel {
+    /// Its samples as sets, with their files.
+    pub fn sets(&self) -> impl Iterator<Item = (Set, &Path)> {
+        self.samples.iter().map(|AuditedSamples { seed, source, path }| {
+            let (name, source) = (self.name.clone(), source.clone());
+            (Set::Model { name, source, seed: *seed }, path.as_path())
+        })
+    }
 }
 
 /// What an audit needs of a model's scores, whichever version of this program made them.
@@ -117,25 +142,21 @@ pub fn models_of(run: &RunDir) -> Result<(DataConfig, String, Vec<AuditedModel>)
     for config in &experiment.models {
         let dir = run.model(&config.name);
         let Some(scores) = read_json_if_there::<Scored>(&dir.scores())? else { continue };
-        let samples: Vec<(u64, PathBuf)> = experiment
-            .eval
-            .seeds
-            .iter()
-            .map(|&seed| (seed, dir.scored_images(seed)))
-            .filter(|(_, path)| path.is_file())
-            .collect();
-        let Some((_, first)) = samples.first() else { continue };
-        // What the samples were drawn from stands beside them.
-        let source: serde_json::Value = read_json(&first.with_extension("json"))?;
-        let weights = source[0]["weights"].as_str();
-        let weights = weights.with_context(|| format!("{} names no weights", first.display()))?;
+        let files = experiment.eval.seeds.iter().map(|&seed| (seed, dir.scored_images(seed)));
+        let samples = files.filter(|(_, path)| path.is_file()).map(|(seed, path)| {
+            let beside = path.with_extension("json");
+            let source =
+                fs::read(&beside).with_context(|| format!("cannot read {}", beside.display()))?;
+            Ok(AuditedSamples { seed, source: hex(&Sha256::digest(source)), path })
+        });
         models.push(AuditedModel {
             name: format!("{folder}/{}", config.name),
-            weights: weights.to_owned(),
-            samples,
+            folder: dir.path().to_owned(),
+            samples: samples.collect::<Result<_>>()?,
             likelihood: scores.likelihood,
         });
     }
+    models.retain(|model| !model.samples.is_empty());
     ensure!(!models.is_empty(), "{place} has no scored model: `paragone eval {place}` scores them");
     Ok((experiment.data.clone(), manifest.data_hash, models))
 }
@@ -153,13 +174,7 @@ pub fn sets(seeds: u64, models: &[AuditedModel]) -> Vec<Set> {
             })
         })
     });
-    let drawn = models.iter().flat_map(|model| {
-        model.samples.iter().map(|(seed, _)| Set::Model {
-            name: model.name.clone(),
-            weights: model.weights.clone(),
-            seed: *seed,
-        })
-    });
+    let drawn = models.iter().flat_map(AuditedModel::sets).map(|(set, _)| set);
     corrupted.chain(drawn).collect()
 }
 
@@ -188,10 +203,8 @@ impl Set {
     }
 
     fn read(&self, models: &[AuditedModel]) -> Result<Tensor> {
-        let Self::Model { name, seed, .. } = self else { unreachable!("only models have files") };
-        let model = models.iter().find(|model| model.name == *name).context("a model's own set")?;
-        let file = model.samples.iter().find(|(other, _)| other == seed);
-        let (_, path) = file.context("a model's own set")?;
+        let mut drawn = models.iter().flat_map(AuditedModel::sets);
+        let (_, path) = drawn.find(|(set, _)| set == self).context("a model's own set")?;
         let damaged = || format!("{} is damaged: `paragone eval` draws it again", path.display());
         let tensors = Tensor::read_safetensors(path).with_context(damaged)?;
         let images = tensors.into_iter().find(|(name, _)| name == "images");
@@ -207,5 +220,36 @@ impl fmt::Display for Set {
             }
             Self::Model { name, seed, .. } => write!(f, "{name}, seed {seed}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    /// Two models of one name and one that was sampled again: each has its own samples.
+    #[test]
+    fn samples_are_told_apart_by_what_they_were_drawn_from() {
+        let folder = std::env::temp_dir().join(format!("paragone-sets-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let model = |source: &str, images: i64| {
+            let path = folder.join(format!("{source}.safetensors"));
+            let levels = Tensor::zeros([images, 3, 2, 2], (Kind::Uint8, Device::Cpu));
+            Tensor::write_safetensors(&[("images", levels)], &path).unwrap();
+            let source = source.to_owned();
+            AuditedModel {
+                name: "seed=0/gan".to_owned(),
+                folder: folder.clone(),
+                samples: vec![AuditedSamples { seed: 0, source, path }],
+                likelihood: Err("defines no likelihood".to_owned()),
+            }
+        };
+        let models = [model("a", 3), model("b", 5)];
+        let sets = sets(0, &models);
+        assert_ne!(sets[0], sets[1]);
+        let images = |set: &Set| set.images_there(&models).unwrap();
+        assert_eq!((images(&sets[0]), images(&sets[1])), (3, 5));
+        fs::remove_dir_all(folder).unwrap();
     }
 }

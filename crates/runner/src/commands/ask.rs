@@ -4,7 +4,7 @@ use super::prepare;
 use crate::{
     cli::{AskArgs, ConditionArgs, ModelArgs},
     config::Experiment,
-    data::class_id,
+    data::{RunData, class_id},
     files::{RunDir, read_json},
     log::note,
     manifest::Manifest,
@@ -13,18 +13,19 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use paragone_core::Conditions;
 use paragone_data::Tokenizer;
-use std::fs;
+use std::{cell::OnceCell, fs, path::Path};
 use tch::{Device, Tensor};
 
 /// A model opened by its directory.
 #[derive(Debug)]
 pub struct Opened {
     pub trained: Trained,
-    pub experiment: Experiment,
+    experiment: Experiment,
     pub class_names: Vec<String>,
     pub run: RunDir,
     pub name: String,
     pub device: Device,
+    data: OnceCell<RunData>,
 }
 
 impl Opened {
@@ -47,7 +48,19 @@ impl Opened {
         let device = prepare(&args.device, None)?;
         let trained = Trained::load(config, &run.model(&name), device)?;
         let manifest: Manifest = read_json(&run.manifest())?;
-        Ok(Self { trained, class_names: manifest.class_names, run, name, device, experiment })
+        let (class_names, data) = (manifest.class_names, OnceCell::new());
+        Ok(Self { trained, class_names, run, name, device, experiment, data })
+    }
+
+    /// The data that it was trained on, read when it is first asked for.
+    pub fn data(&self, datasets: &Path) -> Result<&RunData> {
+        match self.data.get() {
+            Some(data) => Ok(data),
+            None => {
+                let data = RunData::open(&self.experiment, datasets)?;
+                Ok(self.data.get_or_init(|| data))
+            }
+        }
     }
 
     /// What `n` images are asked to be by `prompts`, or else by the classes asked for, each in turn; `None` if neither was

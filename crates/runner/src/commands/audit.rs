@@ -71,5 +71,12 @@ fn asked(args: &AuditArgs) -> Result<(DataConfig, Option<String>, Vec<AuditedMod
         );
         models.extend(more);
     }
+    // Runs of a sweep have folders of the same name as those of another.
+    let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
+    for model in &mut models {
+        if names.iter().filter(|name| **name == model.name).count() > 1 {
+            model.name = model.folder.display().to_string();
+        }
+    }
     Ok((config, Some(hash), models))
 }

@@ -1,6 +1,10 @@
 //! `paragone eval`: scores the models of a run again.
 
-use super::{prepare, say};
+use super::{
+    prepare,
+    run::{Failed, exit_code},
+    say,
+};
 use crate::{
     cli::EvalArgs,
     compare::{self, Compared},
@@ -36,5 +40,6 @@ pub fn execute(args: &EvalArgs) -> Result<ExitCode> {
     };
     say(table);
     say(format_args!("pictures and scores: {}", out.display()));
-    Ok(super::run::failed(&unscored))
+    let failed: Vec<Failed> = unscored.into_iter().map(Failed::from).collect();
+    Ok(exit_code(&failed))
 }

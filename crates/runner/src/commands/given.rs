@@ -1,7 +1,7 @@
 //! Pictures and masks that the user gives: any size, brought to the model's and back.
 
 use super::ask::Opened;
-use crate::{data::RunData, log::note};
+use crate::log::note;
 use anyhow::{Context, Result, bail, ensure};
 use image::{GrayImage, Luma, RgbImage, imageops};
 use paragone_core::{Batch, Conditions, Known, from_levels};
@@ -52,8 +52,7 @@ impl Given {
         };
         let number: i64 =
             number.parse().with_context(|| format!("{text}: give a number, such as test:0"))?;
-        let data = RunData::open(&opened.experiment, datasets)?;
-        let test = data.test()?;
+        let test = opened.data(datasets)?.test()?;
         ensure!(
             (0..test.len()).contains(&number),
             "{text}: there are test images 0 to {}",

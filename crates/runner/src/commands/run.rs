@@ -14,7 +14,7 @@ use crate::{
     train::{Failure, Plan, Session},
     trained::{read_experiment, read_runs},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use paragone_data::{DataConfig, DataError};
 use std::{
     path::Path,
@@ -55,7 +55,7 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     }
     let _lock = start(args, experiment, &data, run)?;
 
-    let Some(untrained) = train_all(args, experiment, run)? else {
+    let Some(mut failed) = train_all(args, experiment, run)? else {
         return Ok(interrupted(run));
     };
     let Some(unscored) = evaluate::evaluate_run(experiment, &data, run, device)? else {
@@ -67,16 +67,18 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     };
     say(table);
     say(format_args!("pictures and scores: {}", run.comparison().display()));
-    let is_error = untrained.iter().any(|failure| failure.is_error);
-    let reasons: Vec<String> = untrained.into_iter().map(|failure| failure.reason).collect();
-    let code = failed(&[reasons, unscored].concat());
-    Ok(if is_error { ExitCode::from(EXIT_WRONG_INPUT) } else { code })
+    failed.extend(unscored.into_iter().map(Failed::from));
+    Ok(exit_code(&failed))
 }
 
 /// The exit code of an action in which some models failed, which it names.
-pub fn failed(failures: &[String]) -> ExitCode {
-    failures.iter().for_each(|failure| note(failure));
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+pub fn exit_code(failed: &[Failed]) -> ExitCode {
+    failed.iter().for_each(|model| note(&model.reason));
+    match failed {
+        [] => ExitCode::SUCCESS,
+        _ if failed.iter().any(|model| model.is_error) => ExitCode::from(EXIT_WRONG_INPUT),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Opens the dataset; fetches it first if it is not there and can be had without the user's help.
@@ -218,11 +220,7 @@ fn continue_run(
 
 /// Trains every model that is not trained yet, `train.jobs` at a time. Returns what went wrong with which, or `None`
 /// when the user asked to stop.
-fn train_all(
-    args: &RunArgs,
-    experiment: &Experiment,
-    run: &RunDir,
-) -> Result<Option<Vec<Untrained>>> {
+fn train_all(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Option<Vec<Failed>>> {
     let trained = |name: &str| run.model(name).summary().exists();
     // A model that begins with another waits for it.
     let mut waiting: Vec<&str> =
@@ -284,16 +282,24 @@ fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Resu
     command.stdin(Stdio::piped()).spawn().context("cannot start a training process")
 }
 
-/// A model that could not be trained to its end.
-struct Untrained {
+/// A model that could not be trained to its end, or not scored.
+pub struct Failed {
     /// Its name, and why.
     reason: String,
-    /// Whether training ended with an error, such as a damaged checkpoint, rather than by diverging or crashing.
+    /// Whether by an error, such as a damaged checkpoint, rather than by diverging or crashing.
     is_error: bool,
 }
 
+/// Of a model that could not be scored.
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let is_error = !error.is::<evaluate::Panicked>();
+        Self { reason: format!("{error:#}"), is_error }
+    }
+}
+
 /// What went wrong with a model whose training has ended, if anything did.
-fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<Untrained>> {
+fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<Failed>> {
     if status.success() {
         return Ok(None);
     }
@@ -305,5 +311,5 @@ fn failure(run: &RunDir, name: &str, status: ExitStatus) -> Result<Option<Untrai
         _ => format!("{name}: training failed ({status}); its message stands above"),
     };
     let is_error = status.code() == Some(i32::from(EXIT_WRONG_INPUT));
-    Ok(Some(Untrained { reason, is_error }))
+    Ok(Some(Failed { reason, is_error }))
 }

@@ -7,7 +7,6 @@
 use super::{ask::Opened, say};
 use crate::{
     cli::TrajectoryArgs,
-    data::RunData,
     files::create_dir,
     interrupt::{self, EXIT_INTERRUPTED},
     log::note,
@@ -23,12 +22,12 @@ pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
     ensure!(args.frames > 1, "--frames is {}, but must be at least 2", args.frames);
     let opened = Opened::open(&args.model)?;
-    let Opened { trained, experiment, run, name, device, .. } = &opened;
+    let Opened { trained, run, name, device, .. } = &opened;
     let (model, spec) = (&*trained.model, &trained.spec);
     let conditions = match &spec.text {
         Some(_) => {
-            let data = RunData::open(experiment, &args.datasets.datasets)?;
-            Prompts::in_turn(&data, args.n, args.n)?.conditions
+            let data = opened.data(&args.datasets.datasets)?;
+            Prompts::in_turn(data, args.n, args.n)?.conditions
         }
         None => Conditions::of_classes(&cycle_classes(spec, args.n, args.n), spec, Device::Cpu),
     };
@@ -36,7 +35,7 @@ pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
     let mut strips: Vec<(&str, Strip)> = Vec::new();
 
     let test_images = || -> Result<Batch> {
-        let data = RunData::open(experiment, &args.datasets.datasets)?;
+        let data = opened.data(&args.datasets.datasets)?;
         let test = data.test()?;
         let n = scene.num_images().min(test.len());
         Ok(test.batch(0, n, &data.spec).to_device(*device))

@@ -6,9 +6,6 @@ use anyhow::{Context, Result};
 use paragone_report::LearningCurve;
 use std::{collections::BTreeMap, fs};
 
-/// Points of a curve, at most; of more, means of neighbours are shown.
-const POINTS: usize = 200;
-
 /// The losses of every model, and whatever else it logs in bits per dimension.
 pub fn curves(runs: &[Compared]) -> Result<Vec<LearningCurve>> {
     let mut curves = Vec::new();
@@ -30,7 +27,7 @@ pub fn curves(runs: &[Compared]) -> Result<Vec<LearningCurve>> {
                 run: (runs.len() > 1).then(|| run.run.path().display().to_string()),
                 model: model.name.clone(),
                 scalar,
-                points: thinned(&points),
+                points,
             };
             curves.extend(scalars.into_iter().map(of_scalar));
         }
@@ -40,27 +37,4 @@ pub fn curves(runs: &[Compared]) -> Result<Vec<LearningCurve>> {
 
 fn is_shown(name: &str) -> bool {
     name.ends_with(".loss") || name.ends_with(".bits_per_dim") || name.ends_with(".elbo")
-}
-
-/// Means of runs of neighbours, so many that no more than [`POINTS`] are left.
-fn thinned(points: &[(u64, f64)]) -> Vec<(u64, f64)> {
-    let mean = |chunk: &[(u64, f64)]| {
-        let sum: f64 = chunk.iter().map(|(_, value)| value).sum();
-        (chunk[chunk.len() - 1].0, sum / chunk.len() as f64)
-    };
-    points.chunks(points.len().div_ceil(POINTS).max(1)).map(mean).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_curves_are_thinned_and_short_ones_kept() {
-        let points: Vec<(u64, f64)> = (0..1000).map(|i| (i, i as f64)).collect();
-        let thin = thinned(&points);
-        assert_eq!((thin.len(), thin[0], thin[199]), (200, (4, 2.0), (999, 997.0)));
-        assert_eq!(thinned(&points[..3]), points[..3]);
-        assert!(thinned(&[]).is_empty());
-    }
 }

@@ -7,7 +7,7 @@ mod rows;
 mod tasks;
 
 use crate::{
-    config::Experiment,
+    config::{Experiment, ModelConfig},
     data::RunData,
     evaluate::{Calibration, ModelScores},
     files::{RunDir, create_dir, read_json, read_json_if_there, write_atomically, write_json},
@@ -17,7 +17,7 @@ use crate::{
     trained::read_experiment,
 };
 use anyhow::{Context, Result};
-use paragone_report::{Page, Results, html, save_png};
+use paragone_report::{Baseline, Page, Results, html, save_png};
 use protocols::Protocols;
 use std::{collections::BTreeSet, path::Path};
 use tch::Device;
@@ -68,6 +68,25 @@ impl Compared {
         let manifest = read_json(&run.manifest())?;
         Ok(Self { manifest, calibration, models, experiment, run: run.clone() })
     }
+
+    /// The section of one of its models.
+    fn config(&self, model: &Model) -> &ModelConfig {
+        self.experiment.model(&model.name).expect("a model of the run")
+    }
+
+    /// What the trainings of one model under several seeds have in common.
+    fn identity(&self, model: &Model) -> (String, String) {
+        let made_of = self.experiment.made_of(self.config(model));
+        (self.experiment.name.clone(), made_of.to_string())
+    }
+
+    /// What pictures of `runs` call one of its models.
+    fn label(&self, model: &Model, runs: &[Self]) -> String {
+        match runs.len() {
+            1 => model.name.clone(),
+            _ => format!("{} {}", self.run.path().display(), model.name),
+        }
+    }
 }
 
 /// Parts runs into groups that compare with one another, each as large as it can be, in the order given.
@@ -113,7 +132,7 @@ pub fn write(
         protocol: serde_json::to_value(&protocols)?,
         rows: rows::models(runs),
         calibration: rows::calibration(&runs[0]),
-        baselines: runs[0].calibration.baselines.clone(),
+        baselines: baselines(runs).to_vec(),
     };
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
@@ -144,6 +163,12 @@ pub fn write(
     };
     write_atomically(&out.join("report.html"), html(&page)?.as_bytes())?;
     Ok(Some(format!("{}{}", results.to_table().to_text(), notes.join("\n"))))
+}
+
+/// Those of the first run that took scores of which there are some: equal in all that did.
+fn baselines(runs: &[Compared]) -> &[Baseline] {
+    let all = runs.iter().map(|run| run.calibration.baselines.as_slice());
+    all.into_iter().find(|baselines| !baselines.is_empty()).unwrap_or_default()
 }
 
 /// The command that makes a comparison again.

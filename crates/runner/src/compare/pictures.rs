@@ -46,25 +46,19 @@ pub fn draw(
     let mut shown = HashSet::new();
     for run in runs {
         for model in &run.models {
-            let name = &model.name;
-            let config = run.experiment.model(name).context("a model of the run")?;
-            let trained = Trained::load(config, &run.run.model(name), device)?;
+            let trained = Trained::load(run.config(model), &run.run.model(&model.name), device)?;
             let seeds = (0..cells as u64).map(|i| SEED + i).collect();
             let drawing = Drawing::new(&prompts.conditions, seeds, cells);
             let drawn = drawing.draw(&*trained.model, device, None)?;
             let Some(drawn) = drawn else { return Ok(None) };
-            let label = match runs.len() {
-                1 => name.clone(),
-                _ => format!("{} {name}", run.run.path().display()),
-            };
             // Of several training seeds the first is shown.
-            if shown.insert((run.experiment.name.clone(), name.clone())) {
+            if shown.insert(run.identity(model)) {
                 let Some(of_model) = of_model(run, model, &trained, data, device)? else {
                     return Ok(None);
                 };
                 figures.extend(of_model);
             }
-            rows.push(Row { label, images: drawn.levels });
+            rows.push(Row { label: run.label(model, runs), images: drawn.levels });
         }
     }
     let labels = column_labels(data, columns)?;

@@ -29,7 +29,7 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
     let row = |run: &Compared, model: &Model| {
         let Model { name, summary, scores } = model;
         let (bits_per_dim, further_bits_per_dim) = bits_per_dim(&scores.likelihood);
-        let config = run.experiment.model(name).expect("a model of the run");
+        let config = run.config(model);
         let Scored { splits, other_features } = &scores.features;
         ModelRow {
             run: several.then(|| run.run.path().display().to_string()),
@@ -37,6 +37,7 @@ pub fn models(runs: &[Compared]) -> Vec<ModelRow> {
             model: name.clone(),
             family: config.model.family().to_owned(),
             seed: run.experiment.seed,
+            made_of: run.experiment.made_of(config),
             parameters: summary.parameters,
             train: training(&run.experiment, config, summary),
             sampling: Sampling {
@@ -177,6 +178,9 @@ fn feature_scores(splits: &Splits, floors: &BySplit) -> FeatureScores {
         coverage: by_split(splits, |scores| scores.coverage),
         frechet_distance_infinity: by_split(splits, |scores| {
             scores.frechet_distance_infinity.value
+        }),
+        frechet_distance_infinity_error: by_split(splits, |scores| {
+            scores.frechet_distance_infinity.standard_error
         }),
         kernel_distance_interval: by_split(splits, |scores| {
             let interval = scores.kernel_distance.interval;

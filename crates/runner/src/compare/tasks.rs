@@ -10,6 +10,7 @@ use crate::{
 use anyhow::{Context, Result};
 use paragone_core::{Batch, from_levels};
 use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
+use std::collections::HashSet;
 use tch::{Device, Tensor};
 
 /// Images with each kind of hole or edit.
@@ -23,10 +24,8 @@ pub fn inpainting(
     device: Device,
     command: &str,
 ) -> Result<Option<Option<Figure>>> {
-    let config = &runs[0].experiment.eval.inpainting;
-    if config.images == 0 {
-        return Ok(None);
-    }
+    let mut configs = runs.iter().map(|run| &run.experiment.eval.inpainting);
+    let Some(config) = configs.find(|config| config.images > 0) else { return Ok(None) };
     let holes = Holes::all(&config.masks, data, EACH)?;
     let cat =
         |of: &dyn Fn(&Holes) -> Tensor| Tensor::cat(&holes.iter().map(of).collect::<Vec<_>>(), 0);
@@ -80,11 +79,9 @@ pub fn editing(
     device: Device,
     command: &str,
 ) -> Result<Option<Option<Figure>>> {
-    let config = &runs[0].experiment.eval.editing;
-    let pairs = match config.pairs {
-        0 => Vec::new(),
-        _ => Pairs::all(&config.kinds, data, EACH),
-    };
+    let mut configs = runs.iter().map(|run| &run.experiment.eval.editing);
+    let Some(config) = configs.find(|config| config.pairs > 0) else { return Ok(None) };
+    let pairs = Pairs::all(&config.kinds, data, EACH);
     if pairs.is_empty() {
         return Ok(None);
     }
@@ -145,16 +142,17 @@ fn every_model(
     device: Device,
     mut make: impl FnMut(&Model, &Trained) -> Result<Filled>,
 ) -> Result<Option<Vec<Row>>> {
-    let mut rows: Vec<Row> = Vec::new();
+    let (mut rows, mut shown) = (Vec::new(), HashSet::new());
     for run in runs {
         for model in &run.models {
-            if rows.iter().any(|row| row.label == model.name) {
+            if !shown.insert(run.identity(model)) {
                 continue;
             }
-            let config = run.experiment.model(&model.name).context("a model of the run")?;
-            let trained = Trained::load(config, &run.run.model(&model.name), device)?;
+            let trained = Trained::load(run.config(model), &run.run.model(&model.name), device)?;
             match make(model, &trained)? {
-                Filled::Images(images) => rows.push(Row { label: model.name.clone(), images }),
+                Filled::Images(images) => {
+                    rows.push(Row { label: run.label(model, runs), images });
+                }
                 Filled::Lacking => {}
                 Filled::Stopped => return Ok(None),
             }

@@ -1,7 +1,9 @@
 //! What changed between a run and the experiment that is to continue it.
 
 use super::{Experiment, ModelConfig};
+use serde::Serialize;
 use serde_yaml::{Mapping, Value};
+use std::iter::successors;
 
 /// One key whose value changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +14,16 @@ pub struct Change {
     pub then: String,
     /// What it is now.
     pub now: String,
+}
+
+impl Change {
+    /// The first key whose value differs between two sections.
+    pub fn between(then: &impl Serialize, now: &impl Serialize) -> Option<Self> {
+        fn value(section: &impl Serialize) -> Value {
+            serde_yaml::to_value(section).expect("a section is plain data")
+        }
+        changed(Some(&value(then)), Some(&value(now)), "")
+    }
 }
 
 /// What changed since a run was trained.
@@ -58,6 +70,16 @@ impl Experiment {
             removed: then.iter().filter(|name| !now.contains(name)).cloned().collect(),
         }
     }
+
+    /// All settings that the samples of a model depend on, but the seed: where these are equal, trainings differ in their
+    /// seed only. They are the sections `data` and `train`, bookkeeping aside, the model's own and, where its training
+    /// begins with another model of the experiment, that one's.
+    pub fn made_of(&self, model: &ModelConfig) -> serde_json::Value {
+        let models: Vec<&ModelConfig> =
+            successors(Some(model), |student| self.teacher(student)).collect();
+        let settings = part(&self.to_value(), &models, Part::Samples);
+        serde_json::to_value(settings).expect("keys of an experiment are strings")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -66,6 +88,8 @@ enum Part {
     Weights,
     /// What only samples and scores depend on.
     Scores,
+    /// What samples depend on, but the seed and how sums are shared out among threads.
+    Samples,
 }
 
 /// One part of an experiment, of the given models only.
@@ -76,18 +100,25 @@ fn part(root: &Value, models: &[&ModelConfig], part: Part) -> Value {
         let mut section = section.and_then(Value::as_mapping).cloned().unwrap_or_default();
         section.retain(|key, _| {
             let samples = model.model.sampling_keys().iter().any(|name| key.as_str() == Some(name));
-            samples == (part == Part::Scores)
+            part == Part::Samples || samples == (part == Part::Scores)
         });
         sections.insert(model.name.clone().into(), section.into());
     }
     let mut kept = Mapping::new();
-    let keys: &[&str] = if part == Part::Scores { &["eval"] } else { &["seed", "data", "train"] };
+    let keys: &[&str] = match part {
+        Part::Weights => &["seed", "data", "train"],
+        Part::Scores => &["eval"],
+        Part::Samples => &["data", "train"],
+    };
     for key in keys {
         kept.extend(root.get(key).map(|section| (Value::from(*key), section.clone())));
     }
     kept.insert("models".into(), sections.into());
     if let Some(train) = kept.get_mut("train").and_then(Value::as_mapping_mut) {
         train.retain(|key, _| !BOOKKEEPING.iter().any(|name| key.as_str() == Some(name)));
+        if part == Part::Samples {
+            train.remove("threads");
+        }
     }
     kept.into()
 }

@@ -31,8 +31,8 @@ pub use model::{ModelConfig, ModelTrain, OptimizerOverrides};
 pub use read::Run;
 pub use schema::schema;
 pub use sections::{
-    EditingConfig, EmaConfig, EvalConfig, InpaintingConfig, MAX_THREADS, Precision, Reference,
-    TrainConfig,
+    CurvesConfig, EditingConfig, EmaConfig, EvalConfig, InpaintingConfig, MAX_THREADS, Precision,
+    Reference, TrainConfig,
 };
 
 use paragone_core::{DataSpec, Phase};

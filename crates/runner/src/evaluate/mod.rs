@@ -29,7 +29,7 @@ use crate::{
     features::Networks,
     files::{RunDir, read_json_if_there, write_json},
 };
-use anyhow::{Error, Result, anyhow, ensure};
+use anyhow::{Error, Result, ensure};
 use captions::Captions;
 use curves::CurveReference;
 use editing::Editing;
@@ -139,13 +139,14 @@ pub fn check(experiment: &Experiment, data: &RunData, device: Device) -> Result<
 
 /// Scores every trained model of a run that has no scores under the present settings, and the calibration rows.
 ///
-/// Returns which models could not be scored, and why; `None` when the user asked to stop.
+/// Returns which models could not be scored, and why: [`Panicked`] where libtorch failed, otherwise wrong input. `None` when
+/// the user asked to stop.
 pub fn evaluate_run(
     experiment: &Experiment,
     data: &RunData,
     run: &RunDir,
     device: Device,
-) -> Result<Option<Vec<String>>> {
+) -> Result<Option<Vec<Error>>> {
     let networks = Networks::open(experiment, data, device)?;
     let basis = Basis::of(experiment, data, &networks)?;
     let trained = |name: &str| run.model(name).summary().exists();
@@ -212,7 +213,7 @@ pub fn evaluate_run(
             Err(error) => {
                 // What is there was scored under other settings.
                 let _ = std::fs::remove_file(dir.scores());
-                unscored.push(format!("{} could not be scored: {error:#}", config.name));
+                unscored.push(error.context(format!("{} could not be scored", config.name)));
             }
         }
     }
@@ -221,10 +222,19 @@ pub fn evaluate_run(
 
 /// Runs an action in which libtorch may panic, such as when memory runs out.
 fn guarded<T>(action: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| Err(panic_message(&*panic)))
+    catch_unwind(AssertUnwindSafe(action))
+        .unwrap_or_else(|panic| Err(Panicked::new(&*panic).into()))
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    anyhow!("{}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked"))
+/// What libtorch said as it failed, such as that memory has run out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Panicked(String);
+
+impl Panicked {
+    fn new(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied());
+        Self(text.unwrap_or("it panicked").to_owned())
+    }
 }

@@ -178,6 +178,39 @@ fn differences_say_what_a_run_can_keep() {
 }
 
 #[test]
+fn seeds_of_one_model_are_made_of_the_same() {
+    let made_of = |set: &[&str]| {
+        let experiment = one(TEXT, set);
+        experiment.made_of(experiment.model("small").unwrap())
+    };
+    let same = [
+        "seed=8",
+        "name=other",
+        "train.log_every=3",
+        "train.threads=2",
+        "eval.samples=50",
+        "models.big.beta=3",
+        "models.pair.gamma=2",
+    ];
+    for set in same {
+        assert_eq!(made_of(&[set]), made_of(&[]), "{set}");
+    }
+    let other = [
+        "train.precision=f32",
+        "train.budget.images=6",
+        "data.flip=true",
+        "models.small.train.lr=0.5",
+        "models.small.sampler={ name: heun, steps: 9 }",
+    ];
+    for set in other {
+        assert_ne!(made_of(&[set]), made_of(&[]), "{set}");
+    }
+    // What training begins with is a part of it.
+    let begun = "models.small.train.from=big";
+    assert_ne!(made_of(&[begun, "models.big.beta=3"]), made_of(&[begun]));
+}
+
+#[test]
 fn the_schema_covers_sections_and_families() {
     let schema = schema_with(FAMILIES);
     let text = serde_json::to_string(&schema).unwrap();
