@@ -12,7 +12,8 @@ pub trait FeatureExtractor: Debug + Send {
     /// What protocols call it, such as `classifier/fashion-mnist`.
     fn name(&self) -> &str;
 
-    /// SHA-256 of its weights, in lower-case hexadecimal.
+    /// SHA-256 of all that decides features but this program, in lower-case hexadecimal: its weights, and how images are
+    /// prepared where that is chosen.
     fn hash(&self) -> &str;
 
     /// Numbers in a feature vector: d.

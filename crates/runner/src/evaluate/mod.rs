@@ -5,7 +5,6 @@ mod captions;
 mod curves;
 mod editing;
 mod extras;
-mod feature_cache;
 mod inpainting;
 mod likelihood;
 mod model;
@@ -63,7 +62,7 @@ pub struct Basis {
     pub train_hash: String,
     /// SHA-256 of the test images.
     pub test_hash: String,
-    /// SHA-256 of the weights whose features are compared.
+    /// SHA-256 of the network whose features are compared.
     pub features_hash: String,
     /// The same of further networks.
     pub other_features_hashes: Vec<String>,

@@ -1,9 +1,9 @@
 //! The real images that samples are compared with, in the features of every extractor asked for.
 
-use super::feature_cache;
 use crate::{
     config::{EvalConfig, Experiment, Reference as Part},
     data::RunData,
+    feature_cache,
     features::{Judge, Networks},
 };
 use anyhow::{Context, Result};

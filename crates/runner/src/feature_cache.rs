@@ -15,6 +15,9 @@ use std::{
 };
 use tch::Tensor;
 
+/// Counts up when this program computes other features with the same networks.
+const VERSION: u32 = 1;
+
 /// Features of `set`, f32 `[n, d]`: from the cache, or computed and put there. `None` when the user asked to stop.
 pub fn features(
     extractor: &dyn FeatureExtractor,
@@ -46,7 +49,8 @@ fn file(features_hash: &str, images_hash: &str) -> Option<PathBuf> {
     let folder = |name: &str| env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let user = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     let cache = folder("PARAGONE_CACHE").or_else(|| Some(user()?.join("paragone")))?;
-    Some(cache.join("features").join(format!("{features_hash}-{images_hash}.safetensors")))
+    let name = format!("{features_hash}-{images_hash}-v{VERSION}.safetensors");
+    Some(cache.join("features").join(name))
 }
 
 /// Name of the tensor.
