@@ -41,7 +41,7 @@ use tch::Device;
 use truth::Known;
 
 /// Counts up when this program computes a score otherwise.
-const SCORES_VERSION: u32 = 4;
+const SCORES_VERSION: u32 = 5;
 /// Counts up when this program draws other samples from the same model.
 const SAMPLES_VERSION: u32 = 1;
 
@@ -188,7 +188,13 @@ pub fn evaluate_run(
     }
     let curves = CurveReference::new(experiment, &references, data)?;
     let looks = experiment.eval.memorization_samples > 0 && !stale.is_empty();
-    let repeats = looks.then(|| Repeats::new(&references, data)).transpose()?;
+    let repeats = match looks {
+        false => None,
+        true => match Repeats::new(&references, data)? {
+            Some(repeats) => Some(repeats),
+            None => return Ok(None),
+        },
+    };
     let scene = Scene {
         experiment,
         data,

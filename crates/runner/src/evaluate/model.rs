@@ -221,7 +221,7 @@ pub fn score(
         },
     };
     let drawn_features = references.headline.features(&sets)?;
-    let features = references.score(&sets, &drawn_features)?;
+    let features = references.score(&drawn_features, &|space| space.features(&sets))?;
     let inception_score = inception_scores(&*references.headline.extractor, &drawn_features)?;
     let per_class = match scene.by_class {
         None => Vec::new(),
