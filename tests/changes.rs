@@ -74,6 +74,17 @@ fn a_change_of_eval_scores_anew_and_trains_nothing() {
     }
     let old = &before[std::path::Path::new("comparison/results.json")].1;
     assert_ne!(&fs::read(out.join("comparison/results.json")).unwrap(), old);
+
+    // Scores of other weights, and those that another device took.
+    let path = out.join(families()[0]).join("scores.json");
+    let scores = json(&path);
+    for key in ["weights", "device"] {
+        let mut others = scores.clone();
+        others["settings"][key] = "other".into();
+        fs::write(&path, others.to_string()).expect("scores");
+        run(&finished_experiment(), &out, &["--set", "eval.samples=16"]).expect(0);
+        assert_eq!(json(&path)["settings"], scores["settings"], "{key}");
+    }
 }
 
 /// Other scores of the same samples: they are not drawn again.

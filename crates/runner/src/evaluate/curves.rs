@@ -11,7 +11,7 @@ use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
     features::Judge,
-    files::{ModelDir, read_json, write_json},
+    files::{ModelDir, hash_of_file, read_json, write_json},
     prompts::Prompts,
     train::Snapshots,
     trained::Trained,
@@ -22,8 +22,7 @@ use paragone_data::hex;
 use paragone_metrics::{FeatureExtractor, Moments, draw_rows, frechet_distance, precision_recall};
 use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 use tch::{Device, Tensor};
 
 /// What points are scored against: the headline's features of the first reference split.
@@ -137,7 +136,7 @@ pub fn draw(
 
     for snapshot in Snapshots::read(&dir.snapshots())? {
         let state = snapshot.state;
-        let weights = hex(&Sha256::digest(fs::read(&snapshot.weights)?));
+        let weights = hash_of_file(&snapshot.weights)?;
         let title = format!("{} after {} images", config.name, state.images);
         let model = || Trained::of(config, dir, snapshot.weights.clone(), subject.device);
         let source = Source { weights, ..source.clone() };

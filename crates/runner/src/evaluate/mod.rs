@@ -27,6 +27,7 @@ use crate::{
     data::{RunData, placed},
     features::Networks,
     files::{RunDir, read_json_if_there, write_json},
+    train::device_kind,
 };
 use anyhow::{Error, Result, anyhow, ensure};
 use captions::Captions;
@@ -68,10 +69,17 @@ pub struct Basis {
     pub other_features_hashes: Vec<String>,
     /// SHA-256 of the weights that judge classes, if any do.
     pub judge_hash: Option<String>,
+    /// `cpu` or `cuda`: what times were measured on.
+    pub device: String,
 }
 
 impl Basis {
-    fn of(experiment: &Experiment, data: &RunData, networks: &Networks) -> Result<Self> {
+    fn of(
+        experiment: &Experiment,
+        data: &RunData,
+        networks: &Networks,
+        device: Device,
+    ) -> Result<Self> {
         Ok(Self {
             version: SCORES_VERSION,
             eval: serde_json::to_value(&experiment.eval)?,
@@ -80,6 +88,7 @@ impl Basis {
             features_hash: networks.extractor.hash().to_owned(),
             other_features_hashes: networks.others.iter().map(|x| x.hash().to_owned()).collect(),
             judge_hash: networks.judge.as_ref().map(|judge| judge.hash().to_owned()),
+            device: device_kind(device).to_owned(),
         })
     }
 }
@@ -146,12 +155,24 @@ pub fn evaluate_run(
     device: Device,
 ) -> Result<Option<Vec<String>>> {
     let networks = Networks::open(experiment, data, device)?;
-    let basis = Basis::of(experiment, data, &networks)?;
+    let basis = Basis::of(experiment, data, &networks, device)?;
     let trained = |name: &str| run.model(name).summary().exists();
-    let mut stale = Vec::new();
+    let failed = |name: &str, error: Error| {
+        // What is there was scored under other settings.
+        let _ = std::fs::remove_file(run.model(name).scores());
+        format!("{name} could not be scored: {error:#}")
+    };
+    let (mut stale, mut unscored) = (Vec::new(), Vec::new());
     for config in experiment.models.iter().filter(|config| trained(&config.name)) {
-        let settings = Settings::of(&basis, config);
-        let scores = read_json_if_there::<ModelScores>(&run.model(&config.name).scores());
+        let dir = run.model(&config.name);
+        let settings = match Settings::of(&basis, config, &dir) {
+            Ok(settings) => settings,
+            Err(error) => {
+                unscored.push(failed(&config.name, error));
+                continue;
+            }
+        };
+        let scores = read_json_if_there::<ModelScores>(&dir.scores());
         // Scores of an older version of this program do not parse: they are made anew.
         if scores.ok().flatten().is_none_or(|scores| scores.settings != settings) {
             stale.push((config, settings));
@@ -160,7 +181,7 @@ pub fn evaluate_run(
     let calibration = read_json_if_there::<Calibration>(&run.calibration()).ok().flatten();
     let calibrated = calibration.is_some_and(|calibration| calibration.basis == basis);
     if stale.is_empty() && calibrated {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(unscored));
     }
 
     let Some(references) = References::prepare(experiment, data, networks)? else {
@@ -208,17 +229,12 @@ pub fn evaluate_run(
         curves: curves.as_ref(),
         device,
     };
-    let mut unscored = Vec::new();
     for (config, settings) in stale {
         let dir = run.model(&config.name);
         match guarded(|| model::score(&scene, config, settings, &dir)) {
             Ok(Some(scores)) => write_json(&dir.scores(), &scores)?,
             Ok(None) => return Ok(None),
-            Err(error) => {
-                // What is there was scored under other settings.
-                let _ = std::fs::remove_file(dir.scores());
-                unscored.push(format!("{} could not be scored: {error:#}", config.name));
-            }
+            Err(error) => unscored.push(failed(&config.name, error)),
         }
     }
     Ok(Some(unscored))

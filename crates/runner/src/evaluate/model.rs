@@ -14,22 +14,20 @@ use super::{
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
-    files::{ModelDir, read_json},
+    files::{ModelDir, hash_of_file, read_json},
     prompts::Prompts,
-    train::{Plan, Summary, device_kind},
+    train::{Checkpoints, Plan, Summary},
     trained::Trained,
 };
 use anyhow::Result;
 use paragone_core::Fact;
-use paragone_data::{hex, shapes::TrueScores};
+use paragone_data::shapes::TrueScores;
 use paragone_metrics::{ClassDistance, ClassReference};
 use paragone_report::{Curves, EditingScores, InpaintingScores};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::fs;
 use tch::{Device, Tensor};
 
-/// What scores depend on besides the weights: if it changes, they are made anew.
+/// What scores depend on: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// What all models' scores depend on.
@@ -37,12 +35,18 @@ pub struct Settings {
     pub basis: Basis,
     /// The model's section, its sampler included.
     pub model: serde_json::Value,
+    /// SHA-256 of its averaged weights.
+    pub weights: String,
 }
 
 impl Settings {
     /// The settings under which a model would be scored now.
-    pub fn of(basis: &Basis, config: &ModelConfig) -> Self {
-        Self { basis: basis.clone(), model: section(config) }
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn of(basis: &Basis, config: &ModelConfig, dir: &ModelDir) -> Result<Self> {
+        let weights = hash_of_file(&Checkpoints::new(dir.checkpoints()).latest_ema()?)?;
+        Ok(Self { basis: basis.clone(), model: section(config), weights })
     }
 }
 
@@ -154,15 +158,15 @@ pub fn score(
     let prompts = Prompts::representative(data, eval.samples)?;
     let source = Source {
         version: super::SAMPLES_VERSION,
-        model: section(config),
-        weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
+        model: settings.model.clone(),
+        weights: settings.weights.clone(),
         train_hash: data.train.hash.clone(),
         captions_hash: match &spec.text {
             Some(_) => Some(data.test()?.hash.clone()),
             None => None,
         },
         batch_size: eval.batch_size,
-        device: device_kind(device).to_owned(),
+        device: settings.basis.device.clone(),
     };
 
     let mut sets = Vec::new();
