@@ -121,7 +121,7 @@ fn a_run_on_other_images_is_refused() {
 fn new_models_are_added_and_missing_ones_refused() {
     let dir = scratch("added");
     let two = &families()[..2];
-    let changes = [("train.budget.images", "48")];
+    let changes = [("train.budget.images", "48"), ("data.test_images", "10")];
     let out = dir.join("run");
     run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(0);
     let first = snapshot(&out.join(two[0]).join("checkpoints"));
@@ -129,6 +129,13 @@ fn new_models_are_added_and_missing_ones_refused() {
     assert_eq!(snapshot(&out.join(two[0]).join("checkpoints")), first, "trained again");
     let results = json(&out.join("comparison/results.json"));
     assert_eq!(results["rows"].as_array().map(Vec::len), Some(2));
+    // Fewer test images than samples: curves are of as many, and what depends on the number is not compared.
+    assert_eq!(results["rows"][0]["curves"]["samples"], 10);
+    let calibration = json(&out.join("calibration.json"));
+    let reason = &calibration["rows"][0]["inception_score"]["Err"];
+    assert_eq!(reason, "there are only 10 such images, not 24");
+    let reason = &calibration["per_class"][0]["distance"]["Err"];
+    assert_eq!(reason, "there are only 10 test images, not 24");
     let ended = run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(2);
     ended.says(&[two[1], "--fresh"]);
 }

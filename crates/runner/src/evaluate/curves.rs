@@ -5,6 +5,7 @@
 
 use super::{
     References,
+    references::SplitReference,
     samples::{Request, Samples, Source},
 };
 use crate::{
@@ -18,8 +19,7 @@ use crate::{
 };
 use anyhow::{Context, Error, Result};
 use paragone_core::mix;
-use paragone_data::hex;
-use paragone_metrics::{FeatureExtractor, Moments, draw_rows, frechet_distance, precision_recall};
+use paragone_metrics::{FeatureExtractor, draw_rows, precision_recall};
 use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -30,8 +30,8 @@ use tch::{Device, Tensor};
 pub struct CurveReference<'a> {
     extractor: &'a dyn FeatureExtractor,
     judge: Option<&'a Judge>,
-    /// Moments of the real features.
-    moments: Moments,
+    /// The real features.
+    split: &'a SplitReference,
     /// As many real features as there are samples behind a point.
     neighbours: Tensor,
     /// Neighbours of precision and recall.
@@ -45,40 +45,33 @@ pub struct CurveReference<'a> {
 }
 
 impl<'a> CurveReference<'a> {
-    /// The reference of an experiment's curves; `None` if it asks for none, or there are too few test images.
+    /// The reference of an experiment's curves; `None` if it asks for none.
     pub fn new(
         experiment: &Experiment,
         references: &'a References,
         data: &RunData,
     ) -> Result<Option<Self>> {
         let eval = &experiment.eval;
-        let samples = eval.curves.samples.min(eval.samples);
-        let test = data.test()?;
-        if samples == 0 || (test.len() as u64) < samples {
+        if eval.curves.samples == 0 {
             return Ok(None);
         }
-        let space = &references.headline;
+        let (space, test) = (&references.headline, data.test()?);
         let split = space.splits.first().context("a reference split")?;
-        let n = samples as i64;
         let (k, real) = (eval.precision_recall_k as i64, split.features.size()[0]);
-        if real < n || n <= k {
-            return Ok(None);
-        }
-        let moments = Moments::of(&split.features)?;
+        let n = (eval.curves.samples.min(eval.samples) as i64).min(test.len()).min(real);
         let neighbours = split.features.index_select(0, &draw_rows(real, n, mix(&[7])));
-        let test_features = space.extractor.features(&test.images.narrow(0, 0, n))?;
-        let floor = frechet_distance(&moments, &Moments::of(&test_features)?)?;
+        let floor = split.reference.frechet_distance(&space.test.narrow(0, 0, n))?;
         let judge = references.judge.as_ref();
         let hashes = [space.extractor.hash(), &split.hash, &test.hash];
         let basis = hashes.into_iter().chain(judge.map(Judge::hash));
         let basis = basis.map(str::to_owned).chain([k.to_string()]).collect();
-        let extractor = &*space.extractor;
-        Ok(Some(Self { extractor, judge, moments, neighbours, k, floor, samples, basis }))
+        let (extractor, samples) = (&*space.extractor, n as u64);
+        Ok(Some(Self { extractor, judge, split, neighbours, k, floor, samples, basis }))
     }
 
     fn score(&self, levels: &Tensor, prompts: &Prompts) -> Result<PointScores> {
         let features = self.extractor.features(levels)?;
-        let distance = frechet_distance(&self.moments, &Moments::of(&features)?)?;
+        let distance = self.split.reference.frechet_distance(&features)?;
         let neighbours = precision_recall(&self.neighbours, &features, self.k)?;
         let accuracy = self.judge.and_then(|judge| prompts.accuracy(judge, levels));
         Ok(PointScores {

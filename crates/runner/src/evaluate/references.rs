@@ -69,7 +69,8 @@ pub struct SplitReference {
     pub hash: String,
     /// f32 `[n, d]`.
     pub features: Tensor,
-    reference: Reference,
+    /// What scores sets against them.
+    pub reference: Reference,
 }
 
 impl References {
