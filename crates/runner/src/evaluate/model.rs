@@ -114,9 +114,6 @@ impl From<Fact> for OwnedFact {
     }
 }
 
-/// Images of either split whose likelihoods are compared.
-const GAP_IMAGES: u64 = 1_000;
-
 /// What all models of a run are scored with.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
@@ -248,16 +245,19 @@ pub fn score(
     let batch_size = eval.batch_size as i64;
     let images = eval.likelihood_images;
     let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
-    let Some(likelihood) = measured else { return Ok(None) };
-    let train_test_gap = match scene.repeats {
+    let Some(measured) = measured else { return Ok(None) };
+    let train_test_gap = match scene.repeats.map(|_| &measured) {
         None => None,
-        Some(_) => {
-            let (sets, images) = ([&data.train, data.test()?], images.min(GAP_IMAGES));
-            let gap = likelihood::train_test_gap(model, sets, spec, images, batch_size, device)?;
+        Some(Err(reason)) => Some(Err(reason.clone())),
+        Some(Ok(measured)) => {
+            let train = &data.train;
+            let gap =
+                likelihood::train_test_gap(model, &measured[0], train, spec, batch_size, device)?;
             let Some(gap) = gap else { return Ok(None) };
             Some(gap)
         }
     };
+    let likelihood = measured.map(|all| all.into_iter().map(|method| method.score).collect());
     let curves = match scene.curves {
         None => Curves::default(),
         Some(reference) => {
