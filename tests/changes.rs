@@ -99,6 +99,10 @@ fn samples_are_drawn_once() {
     let drawn: Vec<_> = before.keys().filter(is_drawn).collect();
     assert_eq!(drawn.len(), families().len());
     assert!(drawn.iter().all(|path| before[*path] == after[*path]), "drawn again");
+    for family in families() {
+        let likelihood = std::path::Path::new(family).join("scores-likelihood.json");
+        assert_eq!(before[&likelihood], after[&likelihood], "{family}: measured again");
+    }
     run(&finished_experiment(), &out, &["--set", "eval.batch_size=5"]).expect(0);
     let again = snapshot(&out);
     assert!(drawn.iter().all(|path| after[*path].0 != again[*path].0), "not drawn again");

@@ -170,6 +170,11 @@ impl ModelDir {
         self.0.join("curve-points.json")
     }
 
+    /// A part of the scores that takes long, such as `likelihood`, with what it depends on.
+    pub fn part_of_scores(&self, name: &str) -> PathBuf {
+        self.0.join(format!("scores-{name}.json"))
+    }
+
     /// The 8-bit images that were scored, one file an evaluation seed.
     pub fn scored_images(&self, seed: u64) -> PathBuf {
         self.0.join(format!("scored-seed-{seed}.safetensors"))

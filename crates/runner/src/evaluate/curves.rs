@@ -5,6 +5,7 @@
 
 use super::{
     References,
+    memo::Memo,
     references::SplitReference,
     samples::{Request, Samples, Source},
 };
@@ -12,7 +13,7 @@ use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
     features::Judge,
-    files::{ModelDir, hash_of_file, read_json, write_json},
+    files::{ModelDir, hash_of_file},
     prompts::Prompts,
     train::Snapshots,
     trained::Trained,
@@ -22,7 +23,6 @@ use paragone_core::mix;
 use paragone_metrics::{FeatureExtractor, draw_rows, precision_recall};
 use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use tch::{Device, Tensor};
 
 /// What points are scored against: the headline's features of the first reference split.
@@ -248,7 +248,7 @@ struct Points<'a> {
     reference: &'a CurveReference<'a>,
     subject: &'a Subject<'a>,
     prompts: &'a Prompts,
-    memo: Memo,
+    memo: Memo<Key, Point>,
 }
 
 impl Points<'_> {
@@ -260,35 +260,27 @@ impl Points<'_> {
         source: Source,
         knobs: Knobs,
     ) -> Result<Option<Point>> {
-        let eval = &self.experiment.eval;
+        let &mut Self { experiment, reference, subject, prompts, ref mut memo } = self;
+        let eval = &experiment.eval;
         let seed = *eval.seeds.first().context("an evaluation seed")?;
-        let key = Key {
-            source,
-            knobs,
-            seed,
-            samples: self.reference.samples,
-            basis: self.reference.basis.clone(),
-        };
-        if let Some(point) = self.memo.find(&key) {
-            return Ok(Some(point));
-        }
-        let request = Request {
-            title,
-            seed,
-            prompts: self.prompts,
-            guidance_scale: knobs.guidance_scale,
-            temperature: knobs.temperature,
-            batch_size: eval.batch_size,
-            device: self.subject.device,
-        };
-        let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
-        let point = Point {
-            scores: self.reference.score(&levels, self.prompts)?,
-            network_calls: cost.network_calls,
-            seconds_per_image: cost.seconds / self.prompts.len() as f64,
-        };
-        self.memo.insert(key, point)?;
-        Ok(Some(point))
+        let (samples, basis) = (reference.samples, reference.basis.clone());
+        memo.get_or_make(Key { source, knobs, seed, samples, basis }, || {
+            let request = Request {
+                title,
+                seed,
+                prompts,
+                guidance_scale: knobs.guidance_scale,
+                temperature: knobs.temperature,
+                batch_size: eval.batch_size,
+                device: subject.device,
+            };
+            let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
+            Ok(Some(Point {
+                scores: reference.score(&levels, prompts)?,
+                network_calls: cost.network_calls,
+                seconds_per_image: cost.seconds / prompts.len() as f64,
+            }))
+        })
     }
 }
 
@@ -300,26 +292,4 @@ struct Key {
     seed: u64,
     samples: u64,
     basis: Vec<String>,
-}
-
-/// Points on disk.
-struct Memo {
-    file: PathBuf,
-    points: Vec<(Key, Point)>,
-}
-
-impl Memo {
-    /// What is there; a file that does not parse is an old one, and nothing.
-    fn read(file: PathBuf) -> Self {
-        Self { points: read_json(&file).unwrap_or_default(), file }
-    }
-
-    fn find(&self, key: &Key) -> Option<Point> {
-        self.points.iter().find(|(known, _)| known == key).map(|(_, point)| *point)
-    }
-
-    fn insert(&mut self, key: Key, point: Point) -> Result<()> {
-        self.points.push((key, point));
-        write_json(&self.file, &self.points)
-    }
 }

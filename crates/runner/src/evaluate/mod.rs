@@ -7,6 +7,7 @@ mod editing;
 mod extras;
 mod inpainting;
 mod likelihood;
+mod memo;
 mod model;
 mod references;
 mod samples;
