@@ -74,6 +74,17 @@ fn a_change_of_eval_scores_anew_and_trains_nothing() {
     }
     let old = &before[std::path::Path::new("comparison/results.json")].1;
     assert_ne!(&fs::read(out.join("comparison/results.json")).unwrap(), old);
+
+    // Scores of other weights, and those that another device took.
+    let path = out.join(families()[0]).join("scores.json");
+    let scores = json(&path);
+    for key in ["weights", "device"] {
+        let mut others = scores.clone();
+        others["settings"][key] = "other".into();
+        fs::write(&path, others.to_string()).expect("scores");
+        run(&finished_experiment(), &out, &["--set", "eval.samples=16"]).expect(0);
+        assert_eq!(json(&path)["settings"], scores["settings"], "{key}");
+    }
 }
 
 /// Other scores of the same samples: they are not drawn again.
@@ -88,6 +99,10 @@ fn samples_are_drawn_once() {
     let drawn: Vec<_> = before.keys().filter(is_drawn).collect();
     assert_eq!(drawn.len(), families().len());
     assert!(drawn.iter().all(|path| before[*path] == after[*path]), "drawn again");
+    for family in families() {
+        let likelihood = std::path::Path::new(family).join("scores-likelihood.json");
+        assert_eq!(before[&likelihood], after[&likelihood], "{family}: measured again");
+    }
     run(&finished_experiment(), &out, &["--set", "eval.batch_size=5"]).expect(0);
     let again = snapshot(&out);
     assert!(drawn.iter().all(|path| after[*path].0 != again[*path].0), "not drawn again");
@@ -110,7 +125,7 @@ fn a_run_on_other_images_is_refused() {
 fn new_models_are_added_and_missing_ones_refused() {
     let dir = scratch("added");
     let two = &families()[..2];
-    let changes = [("train.budget.images", "48")];
+    let changes = [("train.budget.images", "48"), ("data.test_images", "10")];
     let out = dir.join("run");
     run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(0);
     let first = snapshot(&out.join(two[0]).join("checkpoints"));
@@ -118,6 +133,13 @@ fn new_models_are_added_and_missing_ones_refused() {
     assert_eq!(snapshot(&out.join(two[0]).join("checkpoints")), first, "trained again");
     let results = json(&out.join("comparison/results.json"));
     assert_eq!(results["rows"].as_array().map(Vec::len), Some(2));
+    // Fewer test images than samples: curves are of as many, and what depends on the number is not compared.
+    assert_eq!(results["rows"][0]["curves"]["samples"], 10);
+    let calibration = json(&out.join("calibration.json"));
+    let reason = &calibration["rows"][0]["inception_score"]["Err"];
+    assert_eq!(reason, "there are only 10 such images, not 24");
+    let reason = &calibration["per_class"][0]["distance"]["Err"];
+    assert_eq!(reason, "there are only 10 test images, not 24");
     let ended = run(&experiment(&dir, &two[..1], &changes), &out, &[]).expect(2);
     ended.says(&[two[1], "--fresh"]);
 }

@@ -1,7 +1,7 @@
 //! The other commands, on a finished run.
 
 use crate::support::{
-    Ended, contents, copy_of_finished, families, finished, json, paragone, picture, scratch,
+    Ended, cache, contents, copy_of_finished, families, finished, json, paragone, picture, scratch,
     snapshot,
 };
 use std::{fs, path::Path};
@@ -165,6 +165,10 @@ fn score_takes_any_images() {
     assert_eq!(scored["protocol"]["samples"], 24);
     assert_eq!(scored["protocol"]["reference_split"], "train");
     assert!(scored["test_set"]["frechet_distance"].as_f64().is_some(), "{scored}");
+    // Features of the reference are kept for the next time.
+    let hash = |key: &str| scored["protocol"][key].as_str().expect("a hash").to_owned();
+    let file = format!("{}-{}-v1.safetensors", hash("features_hash"), hash("reference_hash"));
+    assert!(cache().join("features").join(file).is_file());
 
     // Against itself nothing is missing.
     score(&samples, &["--reference", &samples, "--out", &text(&out)]).expect(0);

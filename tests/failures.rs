@@ -73,7 +73,7 @@ fn a_wrong_experiment_is_refused_with_its_place() {
     let family = families()[0];
     let unknown = format!("models.{family}.no_such_key");
     let phase = format!("models.{family}.train.phases.no_such_phase.lr");
-    let cases: [(Changes, &[&str]); 15] = [
+    let cases: [(Changes, &[&str]); 16] = [
         (&[(&phase, "0.1")], &["experiment.yaml:", "no_such_phase"]),
         (&[("eval.density_coverage_k", "24")], &["experiment.yaml:", "density_coverage_k"]),
         (&[("eval.reference", "[validation]")], &["experiment.yaml:", "data.validation"]),
@@ -90,6 +90,7 @@ fn a_wrong_experiment_is_refused_with_its_place() {
         (&[("train.threads", "3000000000")], &["experiment.yaml:", "threads", "1024"]),
         (&[("data.test_images", "3")], &["there are 3 test images", "at least 6"]),
         (&[("eval.samples", "2")], &["experiment.yaml:", "eval.samples", "at least 3"]),
+        (&[("eval.curves.samples", "3")], &["experiment.yaml:", "curves.samples", "above 3"]),
         (&[("eval.editing", "{ pairs: 1, strengths: [2] }")], &["experiment.yaml:", "strengths"]),
         (&[("eval.inpainting", "{ images: 1, masks: [] }")], &["experiment.yaml:", "masks"]),
     ];

@@ -130,8 +130,13 @@ fn command<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_paragone"));
     // No dataset is needed but the embedded one; none may be found by chance.
     command.args(args).env("PARAGONE_DATASETS", "no-datasets").stdin(Stdio::null());
-    command.env("PARAGONE_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+    command.env("PARAGONE_CACHE", cache());
     command
+}
+
+/// Where the program keeps what later runs need.
+pub fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
 }
 
 /// A running program in a process group of its own, as a shell starts it.

@@ -2,7 +2,7 @@
 
 use crate::{
     AttributeAccuracy, Card, FeatureExtractor, MetricError, OnImages, Reading, Result, Role, card,
-    features::{check_images, in_batches},
+    features::{check_images, in_batches, unwatched},
     network::{BATCH, Network},
     weights,
 };
@@ -121,7 +121,7 @@ impl ClassifierFeatures {
     /// Logits of every attribute from features, f32 `[n, d]`.
     fn logits(&self, features: &Tensor) -> Result<Vec<Tensor>> {
         let counts: Vec<i64> = self.network.attributes().map(|(_, values)| values).collect();
-        let logits = in_batches(features, BATCH, counts.iter().sum(), &mut |_, _| {}, |batch| {
+        let logits = in_batches(features, BATCH, counts.iter().sum(), &mut unwatched, |batch| {
             self.network.logits(&batch.to_device(self.network.device()))
         })?;
         Ok(logits.f_split_with_sizes(&counts, 1)?)
@@ -166,6 +166,7 @@ mod tests {
     use crate::{Learnt, TrainOptions, card::to_bytes, noise_images, trainee::Trainee};
     use paragone_core::ImageShape;
     use safetensors::tensor::TensorView;
+    use std::ops::ControlFlow;
 
     const SHAPE: ImageShape = ImageShape { channels: 3, height: 10, width: 12 };
 
@@ -218,7 +219,10 @@ mod tests {
         let classifier = classifier();
         let images = noise_images(1003, SHAPE, 0);
         let mut calls = Vec::new();
-        let mut on_images = |done, all| calls.push((done, all));
+        let mut on_images = |done, all| {
+            calls.push((done, all));
+            ControlFlow::Continue(())
+        };
         let all = classifier.features_with_progress(&images, &mut on_images).unwrap();
         assert_eq!(calls, [(500, 1003), (1000, 1003), (1003, 1003)]);
         assert_eq!((all.size(), all.kind()), (vec![1003, 5], Kind::Float));
@@ -229,6 +233,22 @@ mod tests {
         }
         assert!(all.min().double_value(&[]) >= 0.0 && all.max().double_value(&[]) > 0.0);
         assert_eq!(classifier.features(&images.narrow(0, 0, 0)).unwrap().size(), [0, 5]);
+    }
+
+    /// What is finished is not thrown away.
+    #[test]
+    fn features_stop_within_a_batch_but_not_after_the_last() {
+        let classifier = classifier();
+        let mut calls = 0;
+        let mut stop = |_, _| {
+            calls += 1;
+            ControlFlow::Break(())
+        };
+        let two = noise_images(501, SHAPE, 0);
+        let stopped = classifier.features_with_progress(&two, &mut stop);
+        assert!(matches!(stopped, Err(MetricError::Stopped)), "{stopped:?}");
+        let one = classifier.features_with_progress(&two.narrow(0, 0, 500), &mut stop).unwrap();
+        assert_eq!((one.size(), calls), (vec![500, 5], 2));
     }
 
     #[test]

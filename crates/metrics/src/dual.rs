@@ -5,7 +5,7 @@ use crate::{
     TrainProgress,
     augment::TrainBatch,
     card, draw_rows,
-    features::{check_images, in_batches},
+    features::{check_images, in_batches, unwatched},
     network::{BATCH, Network},
     train::{check_options, fit},
     trainee::{Trainee, uniform_weight},
@@ -139,7 +139,7 @@ impl DualEncoder {
             let what = "a rank among 100 captions";
             return Err(MetricError::TooFew { what, needs: CANDIDATES, got: number });
         }
-        let vectors = in_batches(images, BATCH, DIM, &mut |_, _| {}, |batch| {
+        let vectors = in_batches(images, BATCH, DIM, &mut unwatched, |batch| {
             Ok(unit(&self.images.logits(&self.images.features(batch)?)?))
         })?;
         let texts = tch::no_grad(|| self.texts(&different)).to_device(Device::Cpu);

@@ -90,6 +90,9 @@ pub enum MetricError {
         /// Number of values.
         values: i64,
     },
+    /// The caller's [`OnImages`](crate::OnImages) asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// Training met a loss that is NaN or infinite.
     #[error("the classifier's loss is not finite at step {step}")]
     Diverged {

@@ -1,18 +1,24 @@
 //! Feature extractors: what maps 8-bit images to the vectors that scores compare.
 
 use crate::{MetricError, Result};
-use std::fmt::Debug;
+use std::{fmt::Debug, ops::ControlFlow};
 use tch::{Kind, Tensor};
 
-/// Called with images done and images in all.
-pub type OnImages<'a> = &'a mut dyn FnMut(u64, u64);
+/// Called with images done and images in all; [`ControlFlow::Break`] ends the work.
+pub type OnImages<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
+
+/// An [`OnImages`] that nobody watches.
+pub(crate) fn unwatched(_done: u64, _all: u64) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
 
 /// Maps 8-bit images to feature vectors; frozen, so that scores of different models compare.
 pub trait FeatureExtractor: Debug + Send {
     /// What protocols call it, such as `classifier/fashion-mnist`.
     fn name(&self) -> &str;
 
-    /// SHA-256 of its weights, in lower-case hexadecimal.
+    /// SHA-256 of all that decides features but this program, in lower-case hexadecimal: its weights, and how images are
+    /// prepared where that is chosen.
     fn hash(&self) -> &str;
 
     /// Numbers in a feature vector: d.
@@ -21,16 +27,17 @@ pub trait FeatureExtractor: Debug + Send {
     /// Features of `images_u8`, u8 `[n, c, h, w]` on any device, any n: f32 `[n, d]` on the host.
     ///
     /// # Errors
-    /// [`MetricError::Shape`] for images of a kind or shape that it was not made for.
+    /// [`MetricError::Shape`] for images of a kind or shape that it was not made for, [`MetricError::Stopped`] if `on_images`
+    /// asked for that before the last image.
     fn features_with_progress(&self, images_u8: &Tensor, on_images: OnImages<'_>)
     -> Result<Tensor>;
 
     /// [`FeatureExtractor::features_with_progress`] without a report of progress.
     ///
     /// # Errors
-    /// As there.
+    /// [`MetricError::Shape`] as there.
     fn features(&self, images_u8: &Tensor) -> Result<Tensor> {
-        self.features_with_progress(images_u8, &mut |_, _| {})
+        self.features_with_progress(images_u8, &mut unwatched)
     }
 
     /// Class logits of images from their features, f32 `[n, d]` -> f32 `[n, classes]` on the host: from an extractor that is
@@ -77,7 +84,10 @@ pub(crate) fn in_batches(
         let len = batch.min(n - start);
         let outputs = tch::no_grad(|| network(&images.narrow(0, start, len)))?;
         rows.narrow(0, start, len).f_copy_(&outputs)?;
-        on_images((start + len) as u64, n as u64);
+        let done = start + len;
+        if on_images(done as u64, n as u64).is_break() && done < n {
+            return Err(MetricError::Stopped);
+        }
     }
     Ok(rows)
 }

@@ -140,6 +140,15 @@ impl Reference {
         }
     }
 
+    /// The Fréchet distance alone of `fake_features`, f32 `[n, d]`, of any number of images.
+    ///
+    /// # Errors
+    /// As [`frechet_distance`](crate::frechet_distance), and [`MetricError::NotFinite`] for features that are not.
+    pub fn frechet_distance(&self, fake_features: &Tensor) -> Result<f64> {
+        // Below zero there is only rounding.
+        Ok(self.gaussian.distance(&Moments::of(fake_features)?)?.max(0.0))
+    }
+
     /// Scores `fake_features`, f32 `[samples, d]`.
     ///
     /// # Errors
@@ -241,6 +250,10 @@ mod tests {
         let scores = |scale: f64| reference.score(&(features(150, 8, 1) * scale)).unwrap();
         assert_eq!(scores(1.0), evaluate_sets(&real, &features(150, 8, 1), &OPTIONS).unwrap());
         assert!(scores(1.0).frechet_distance < scores(2.0).frechet_distance);
+        // Of another number of images there is the plain distance.
+        let [of_real, of_fake] = [&real, &features(60, 8, 1)].map(|x| Moments::of(x).unwrap());
+        let want = frechet_distance(&of_real, &of_fake).unwrap();
+        assert_eq!(reference.frechet_distance(&features(60, 8, 1)).unwrap(), want);
         let error = reference.score(&features(149, 8, 1)).unwrap_err().to_string();
         assert_eq!(error, "features must be [150, 8], but is [149, 8]");
     }

@@ -57,10 +57,11 @@ impl TorchScriptFeatures {
         module.f_set_eval()?;
         let Preparation { size, mean, std } = preparation;
         let stem = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let prepared = format!("{size} px, mean {mean:?}, std {std:?}");
         let mut extractor = Self {
-            // All that features depend on besides the weights, since protocols compare by name and hash.
-            name: format!("torchscript/{stem} ({size} px, mean {mean:?}, std {std:?})"),
-            hash: card::sha256(&bytes),
+            name: format!("torchscript/{stem} ({prepared})"),
+            // Prepared otherwise, images have other features in the same network.
+            hash: card::sha256(format!("{} {prepared}", card::sha256(&bytes)).as_bytes()),
             dim: 0,
             preparation,
             module,
@@ -170,7 +171,22 @@ mod tests {
         let extractor = TorchScriptFeatures::load(&path, PREPARATION, Device::Cpu).unwrap();
         let name = "torchscript/toy (6 px, mean [0.5, 0.25, 0.0], std [0.5, 0.25, 2.0])";
         assert_eq!((extractor.name(), extractor.dim()), (name, 3));
-        assert_eq!(extractor.hash(), card::sha256(&std::fs::read(&path).unwrap()));
+        let hash = |preparation| {
+            let loaded = TorchScriptFeatures::load(&path, preparation, Device::Cpu);
+            loaded.unwrap().hash().to_owned()
+        };
+        assert_eq!(extractor.hash(), hash(PREPARATION));
+        for other in [
+            Preparation { size: 7, ..PREPARATION },
+            Preparation { mean: [0.0; 3], ..PREPARATION },
+            Preparation { std: [1.0; 3], ..PREPARATION },
+        ] {
+            assert_ne!(extractor.hash(), hash(other), "{other:?}");
+        }
+        let (_other_folder, other_path) =
+            module(|x| x.mean_dim([2i64, 3].as_slice(), false, Kind::Float) * 2.0);
+        let other = TorchScriptFeatures::load(&other_path, PREPARATION, Device::Cpu).unwrap();
+        assert_ne!(extractor.hash(), other.hash());
         let gray = Tensor::full([1, 1, 4, 4], 51, (Kind::Uint8, Device::Cpu));
         let features = Vec::<f32>::try_from(extractor.features(&gray).unwrap().get(0)).unwrap();
         // 51 / 255 is 0.2.

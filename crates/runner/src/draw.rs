@@ -73,10 +73,22 @@ impl<'a> Drawing<'a> {
         &self,
         model: &dyn Generator,
         device: Device,
+        reporter: Option<&mut Reporter>,
+    ) -> Result<Option<Drawn>> {
+        let drawn = self.draw_batches(model, device, reporter)?;
+        Ok(drawn.filter(|drawn| drawn.levels.size()[0] == self.seeds.len() as i64))
+    }
+
+    /// Draws the images, or those of the whole batches that were finished when the user asked to stop; `None` if no batch was.
+    pub fn draw_batches(
+        &self,
+        model: &dyn Generator,
+        device: Device,
         mut reporter: Option<&mut Reporter>,
     ) -> Result<Option<Drawn>> {
         let start = Instant::now();
-        let (mut pieces, mut network_calls, mut drawn) = (Vec::new(), 0, 0u64);
+        let (mut pieces, mut drawn) = (Vec::new(), 0u64);
+        let (mut network_calls, mut seconds) = (0, 0.0);
         for seeds in self.seeds.chunks(self.batch_size) {
             let rows =
                 |all: &Conditions| all.narrow(drawn as i64, seeds.len() as i64).to_device(device);
@@ -88,8 +100,9 @@ impl<'a> Drawing<'a> {
                 negative: negative.as_ref(),
                 ..SampleRequest::new(&conditions, &noise)
             };
+            let mut calls = 0;
             let mut on_step = |progress: Progress| {
-                network_calls = progress.call;
+                calls = progress.call;
                 if let Some(reporter) = &mut reporter {
                     let share = progress.call as f64 / progress.calls.max(1) as f64;
                     reporter.set(drawn + (share * seeds.len() as f64) as u64);
@@ -99,13 +112,14 @@ impl<'a> Drawing<'a> {
             let rows = (drawn as i64, seeds.len() as i64);
             match tch::no_grad(|| self.task.perform(model, &request, rows, &mut on_step))? {
                 Ok(images) => pieces.push(to_bytes(&images)),
-                Err(Error::Stopped) => return Ok(None),
+                Err(Error::Stopped) => break,
                 Err(error) => return Err(error.into()),
             }
             drawn += seeds.len() as u64;
+            (network_calls, seconds) = (calls, start.elapsed().as_secs_f64());
         }
-        let levels = Tensor::cat(&pieces, 0);
-        Ok(Some(Drawn { levels, network_calls, seconds: start.elapsed().as_secs_f64() }))
+        let levels = (!pieces.is_empty()).then(|| Tensor::cat(&pieces, 0));
+        Ok(levels.map(|levels| Drawn { levels, network_calls, seconds }))
     }
 }
 
@@ -140,4 +154,52 @@ pub fn to_bytes(images: &Tensor) -> Tensor {
 /// u8 images with mid-gray where the mask, `[n, 1, h, w]`, is 0.
 pub fn hidden(levels: &Tensor, mask: &Tensor) -> Tensor {
     levels.where_self(&mask.to_kind(Kind::Bool), &levels.full_like(127))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paragone_core::{Loss, Phase, StepContext};
+
+    /// Draws black images in three calls a batch; stops in the second call of the batch that has class 4.
+    #[derive(Debug)]
+    struct Toy;
+
+    impl Generator for Toy {
+        fn phases(&self) -> Vec<Phase> {
+            Vec::new()
+        }
+
+        fn loss(&self, _: &Phase, _: &Batch, _: &StepContext) -> paragone_core::Result<Loss> {
+            unreachable!("it is not trained")
+        }
+
+        fn sample(
+            &self,
+            request: &SampleRequest,
+            on_step: &mut dyn OnStep,
+        ) -> paragone_core::Result<Tensor> {
+            let classes = &request.conditions.class;
+            let images = || Tensor::full([classes.size()[0], 1, 2, 2], -1.0, tch::kind::FLOAT_CPU);
+            for call in 1..=3 {
+                if call == 2 && classes.eq(4).any().int64_value(&[]) == 1 {
+                    return Err(Error::Stopped);
+                }
+                on_step.step(Progress { call, calls: 3, images: &images })?;
+            }
+            Ok(images())
+        }
+    }
+
+    #[test]
+    fn a_stop_keeps_whole_batches() {
+        let class = Tensor::arange(7, (Kind::Int64, Device::Cpu));
+        let tokens = class.new_zeros([7, 0], (Kind::Int64, Device::Cpu));
+        let conditions = Conditions { class, tokens, known: None };
+        let drawing = |batch_size| Drawing::new(&conditions, (0..7).collect(), batch_size);
+        let drawn = drawing(2).draw_batches(&Toy, Device::Cpu, None).unwrap().unwrap();
+        assert_eq!((drawn.levels.size(), drawn.network_calls), (vec![4, 1, 2, 2], 3));
+        assert!(drawing(2).draw(&Toy, Device::Cpu, None).unwrap().is_none());
+        assert!(drawing(5).draw_batches(&Toy, Device::Cpu, None).unwrap().is_none());
+    }
 }

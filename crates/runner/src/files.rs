@@ -1,7 +1,9 @@
 //! Where the files of a run are, and how a file is written so that a kill leaves the old one or the new one.
 
 use anyhow::{Context, Result, bail};
+use paragone_data::hex;
 use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File, TryLockError},
     io::{ErrorKind, Write},
@@ -168,6 +170,11 @@ impl ModelDir {
         self.0.join("curve-points.json")
     }
 
+    /// A part of the scores that takes long, such as `likelihood`, with what it depends on.
+    pub fn part_of_scores(&self, name: &str) -> PathBuf {
+        self.0.join(format!("scores-{name}.json"))
+    }
+
     /// The 8-bit images that were scored, one file an evaluation seed.
     pub fn scored_images(&self, seed: u64) -> PathBuf {
         self.0.join(format!("scored-seed-{seed}.safetensors"))
@@ -275,6 +282,12 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// Reads a JSON file if there is one.
 pub fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+}
+
+/// SHA-256 of a file's bytes, in lower-case hexadecimal.
+pub fn hash_of_file(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(hex(&Sha256::digest(bytes)))
 }
 
 /// Creates a directory and its parents.

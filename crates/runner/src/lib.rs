@@ -10,6 +10,7 @@ pub mod device;
 pub mod draw;
 pub mod evaluate;
 pub mod families;
+mod feature_cache;
 pub mod features;
 pub mod files;
 pub mod interrupt;

@@ -20,8 +20,6 @@ pub struct Trained {
     pub spec: DataSpec,
     /// The model.
     pub model: Box<dyn Generator>,
-    /// The file of its averaged weights.
-    pub weights: PathBuf,
     _vars: nn::VarStore,
 }
 
@@ -44,7 +42,7 @@ impl Trained {
         let model = config.model.build(&spec, vars.root())?;
         vars.freeze();
         read_tensors(&weights, &named_variables(&vars))?;
-        Ok(Self { spec, model, weights, _vars: vars })
+        Ok(Self { spec, model, _vars: vars })
     }
 }
 

@@ -8,7 +8,7 @@ mod resize;
 
 use crate::{
     FeatureExtractor, MetricError, OnImages, Result, card,
-    features::{check_images, in_batches},
+    features::{check_images, in_batches, unwatched},
     state_dict,
 };
 use network::{CLASSES, FEATURES, Network};
@@ -92,7 +92,7 @@ impl FeatureExtractor for InceptionFeatures {
     /// The logits that the Inception Score is taken of: 1008 classes, and without the last layer's bias ("unbiased" in
     /// torch-fidelity), as in the graph that published scores were taken with.
     fn logits_of_features(&self, features: &Tensor) -> Option<Result<Tensor>> {
-        let blocks = in_batches(features, 4096, CLASSES, &mut |_, _| {}, |rows| {
+        let blocks = in_batches(features, 4096, CLASSES, &mut unwatched, |rows| {
             Ok(self.network.logits(&rows.to_device(self.device))?)
         });
         Some(blocks)

@@ -3,12 +3,11 @@
 use super::{Set, World};
 use crate::{
     evaluate::{inception_scores, nearest},
-    interrupt,
-    log::Reporter,
+    feature_cache, interrupt,
 };
 use anyhow::Result;
 use paragone_data::{
-    Dataset,
+    Dataset, ImageSet,
     shapes::{TOLERANCE, TrueScores},
 };
 use paragone_metrics::{
@@ -157,8 +156,8 @@ impl<'a> Scorer<'a> {
         for space in &mut self.extractors {
             let features = space.extractor.features(images)?;
             for (&n, standard) in sizes.iter().zip(&mut standard) {
-                let reference =
-                    space.reference(&self.world.train.images, n, &self.settings.options)?;
+                let reference = space.reference(&self.world.train, n, &self.settings.options)?;
+                let Some(reference) = reference else { return Ok(None) };
                 let features = features.narrow(0, 0, n as i64);
                 let scores = reference.score(&features)?;
                 let inception = inception_scores(&*space.extractor, &[features])?;
@@ -184,21 +183,24 @@ impl<'a> Scorer<'a> {
 }
 
 impl Space {
-    fn reference(&mut self, train: &Tensor, n: u64, options: &ScoreOptions) -> Result<&Reference> {
+    /// For sets of `n` images; `None` when the user asked to stop.
+    fn reference(
+        &mut self,
+        train: &ImageSet,
+        n: u64,
+        options: &ScoreOptions,
+    ) -> Result<Option<&Reference>> {
         if !self.references.contains_key(&n) {
             let features = match &self.train {
                 Some(features) => features,
                 None => {
-                    let title = format!("features: {}", self.extractor.name());
-                    let mut reporter = Reporter::new(&title, "images", 0, train.size()[0] as u64);
-                    let on_images = &mut |done, _| reporter.set(done);
-                    let features = self.extractor.features_with_progress(train, on_images)?;
-                    reporter.finish();
+                    let features = feature_cache::features(&*self.extractor, train, "train")?;
+                    let Some(features) = features else { return Ok(None) };
                     self.train.insert(features)
                 }
             };
             self.references.insert(n, Reference::new(features, n as i64, options)?);
         }
-        Ok(&self.references[&n])
+        Ok(self.references.get(&n))
     }
 }

@@ -2,21 +2,15 @@
 
 use super::{prepare, say};
 use crate::{
-    cli::ScoreArgs,
-    config::Features,
-    data::open,
-    features::extractor,
-    files::write_json,
-    interrupt::{self, EXIT_INTERRUPTED},
-    log::{Reporter, note},
+    cli::ScoreArgs, config::Features, data::open, feature_cache, features::extractor,
+    files::write_json, interrupt::EXIT_INTERRUPTED, log::note,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use paragone_data::{Condition, DataConfig, ImageSet, Split, read_images};
-use paragone_metrics::{Extrapolated, FeatureExtractor, Protocol, Reference, ScoreOptions, Scores};
+use paragone_metrics::{Extrapolated, Protocol, Reference, ScoreOptions, Scores};
 use paragone_report::{Better, Cell, Column, Table, TableRow};
 use serde::Serialize;
 use std::{path::Path, process::ExitCode};
-use tch::Tensor;
 
 /// What `--out` gets.
 #[derive(Debug, Serialize)]
@@ -53,12 +47,12 @@ pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
         ensure!(number >= least, "{what} has {number} images, but scores need at least {least}");
     }
 
-    let Some(real_features) = features(&*extractor, &set.images, &name)? else {
+    let Some(real_features) = feature_cache::features(&*extractor, &set, &name)? else {
         return Ok(stopped());
     };
     let reference = Reference::new(&real_features, n, &options)
         .with_context(|| format!("{name} cannot be a reference"))?;
-    let Some(fake_features) = features(&*extractor, &images, &samples)
+    let Some(fake_features) = feature_cache::compute(&*extractor, &images, &samples)
         .with_context(|| format!("{samples} cannot be compared with {name}"))?
     else {
         return Ok(stopped());
@@ -66,11 +60,9 @@ pub fn execute(args: &ScoreArgs) -> Result<ExitCode> {
     let scores = reference.score(&fake_features)?;
     let floor = match &test {
         Some(test) if test.len() >= n => {
-            let first = test.images.narrow(0, 0, n);
-            let Some(features) = features(&*extractor, &first, "test images")? else {
-                return Ok(stopped());
-            };
-            Some(reference.score(&features)?)
+            let features = feature_cache::features(&*extractor, test, "test images")?;
+            let Some(features) = features else { return Ok(stopped()) };
+            Some(reference.score(&features.narrow(0, 0, n))?)
         }
         Some(test) => {
             note(&format!("no floor: there are only {} test images, not {n}", test.len()));
@@ -139,19 +131,6 @@ fn real(args: &ScoreArgs) -> Result<Real> {
     let test = (split == Split::Train).then(|| dataset.load(Split::Test)).transpose()?;
     let name = format!("{} {split}", args.reference);
     Ok(Real { set, name, dataset: Some(args.reference.clone()), test })
-}
-
-/// Features of images; `None` when the user asked to stop.
-fn features(
-    extractor: &dyn FeatureExtractor,
-    images: &Tensor,
-    name: &str,
-) -> Result<Option<Tensor>> {
-    let title = format!("features of {name}");
-    let mut reporter = Reporter::new(&title, "images", 0, images.size()[0] as u64);
-    let features = extractor.features_with_progress(images, &mut |done, _| reporter.set(done))?;
-    reporter.finish();
-    Ok((!interrupt::asked()).then_some(features))
 }
 
 fn stopped() -> ExitCode {

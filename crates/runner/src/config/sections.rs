@@ -162,7 +162,7 @@ impl Default for EditingConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CurvesConfig {
-    /// Images behind each point, at most `eval.samples`; 0 draws no curves.
+    /// Images behind each point, at most `eval.samples` and the test images; 0 draws no curves.
     pub samples: u64,
     /// Temperatures of the fidelity-diversity frontier, beside 1.
     pub temperatures: Vec<f64>,
@@ -304,8 +304,9 @@ impl EvalConfig {
         at_least(1, "density_coverage_k", self.density_coverage_k)?;
         at_least(1, "kernel_subsets", self.kernel_subsets)?;
         at_least(2, "kernel_subset_size", self.kernel_subset_size)?;
-        hold(self.curves.samples != 1, "curves.samples", self.curves.samples, || {
-            "must be 0, for no curves, or at least 2".into()
+        let (points, k) = (self.curves.samples, self.precision_recall_k);
+        hold(points == 0 || points > k, "curves.samples", points, || {
+            format!("must be 0, for no curves, or above {k}, which precision_recall_k is")
         })?;
         for &temperature in &self.curves.temperatures {
             positive("curves.temperatures", temperature)?;

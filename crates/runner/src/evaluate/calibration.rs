@@ -7,6 +7,7 @@ use super::{
     extras::inception_scores,
     inpainting::Inpainting,
     likelihood::LikelihoodScore,
+    references::Space,
     truth::Known,
 };
 use crate::{
@@ -34,7 +35,8 @@ const TRUE_LIKELIHOOD_IMAGES: i64 = 1_000;
 pub struct Calibration {
     /// What they depend on.
     pub basis: Basis,
-    /// Fréchet distance of every class of as many test images as there are samples, or fewer; empty without classes.
+    /// Fréchet distance of every class of as many test images as there are samples, or that there are too few; empty without
+    /// classes.
     pub per_class: Vec<ClassDistance>,
     /// The rows, in the order to be shown.
     pub rows: Vec<CalibrationScores>,
@@ -72,8 +74,50 @@ const NEAREST_CAPTION: &str = "nearest_caption";
 struct Row {
     name: String,
     images: Vec<Tensor>,
+    origin: Origin,
     /// What a model would have been asked for to make them, where they show something.
     prompts: Option<Vec<Prompts>>,
+}
+
+/// What is known of a row's images before any network has seen them.
+enum Origin {
+    /// They are these rows of a split, i64 `[n]` an evaluation seed.
+    Split(&'static str, Vec<Tensor>),
+    /// They are one image, many times.
+    OneImage,
+    /// Nothing.
+    Made,
+}
+
+impl Row {
+    /// Images in each set.
+    fn len(&self) -> i64 {
+        self.images[0].size()[0]
+    }
+
+    /// Features of the images, f32 `[n, d]` an evaluation seed. Real images have theirs already, if those of the split are held.
+    fn features(&self, space: &Space) -> Result<Vec<Tensor>> {
+        match &self.origin {
+            Origin::Split(split, rows) => match space.real(split) {
+                Some(real) => Ok(rows.iter().map(|rows| real.index_select(0, rows)).collect()),
+                None => space.features(&self.images),
+            },
+            Origin::OneImage => {
+                let one = space.extractor.features(&self.images[0].narrow(0, 0, 1))?;
+                let all = one.expand([self.len(), -1], false);
+                Ok(self.images.iter().map(|_| all.shallow_clone()).collect())
+            }
+            Origin::Made => space.features(&self.images),
+        }
+    }
+
+    /// What the known distribution says of them, one entry an evaluation seed; `None` when the user asked to stop.
+    fn truth(&self, known: &Known) -> Result<Option<Vec<TrueScores>>> {
+        let Origin::OneImage = self.origin else { return known.scores(&self.images) };
+        let scores =
+            known.scores_of_copies(&self.images[0].narrow(0, 0, 1), self.len() as usize)?;
+        Ok(scores.map(|scores| vec![scores; self.images.len()]))
+    }
 }
 
 /// What rows are scored with.
@@ -118,8 +162,13 @@ pub fn calibrate(scene: &Scene, basis: &Basis) -> Result<Option<Calibration>> {
         None => Vec::new(),
         Some((by_class, classes)) => {
             let n = references.samples.min(test.len());
-            let features = references.headline.features(&[test.images.narrow(0, 0, n)])?;
-            by_class.score(&features[0], &classes.narrow(0, 0, n))?
+            let features = references.headline.test.narrow(0, 0, n);
+            let floor = by_class.score(&features, &classes.narrow(0, 0, n))?;
+            let comparable = |class: ClassDistance| ClassDistance {
+                distance: enough("test", n, references.samples).and(class.distance),
+                ..class
+            };
+            floor.into_iter().map(comparable).collect()
         }
     };
     if let Some(known) = known {
@@ -159,23 +208,25 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
     let drawn = |set: &ImageSet, what: u64, seed: u64| {
         draw_rows(set.len(), n.min(set.len()), mix(&[seed, what]))
     };
-    let of_set = |name: &str, set: &ImageSet, rows: &dyn Fn(u64) -> Tensor| Row {
+    let of_rows = |name: &str, (split, set): (&'static str, &ImageSet), rows: Vec<Tensor>| Row {
         name: name.to_owned(),
-        images: each(&|seed| set.images.index_select(0, &rows(seed))),
-        prompts: Some(
-            references.seeds.iter().map(|&s| Prompts::of_rows(set, &rows(s), &data.spec)).collect(),
-        ),
+        images: rows.iter().map(|rows| set.images.index_select(0, rows)).collect(),
+        prompts: Some(rows.iter().map(|rows| Prompts::of_rows(set, rows, &data.spec)).collect()),
+        origin: Origin::Split(split, rows),
     };
+    let of_test =
+        |name: &str, rows: &dyn Fn(u64) -> Tensor| of_rows(name, ("test", test), each(rows));
     let test_rows = |seed| drawn(test, 4, seed);
+    let train = ("train", &data.train);
     let mut rows = vec![
-        of_set("test_set", test, &test_rows),
-        of_set("train_copy", &data.train, &|seed| drawn(&data.train, 3, seed)),
+        of_test("test_set", &test_rows),
+        of_rows("train_copy", train, each(&|seed| drawn(&data.train, 3, seed))),
     ];
     for defect in Defect::ALL {
-        let whole = of_set(defect.name(), test, &test_rows);
+        let whole = of_test(defect.name(), &test_rows);
         let images = whole.images.iter().zip(&references.seeds);
         let images = images.map(|(images, &seed)| defect.apply(images, seed)).collect();
-        rows.push(Row { images, ..whole });
+        rows.push(Row { images, origin: Origin::Made, ..whole });
     }
     if let Some(classes) = test.classes.as_ref().filter(|_| data.spec.num_classes > 1) {
         // As many images as in the other rows, so that nothing but the class is missing: some come twice.
@@ -185,39 +236,50 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
             let missing = rows.size()[0] - kept.size()[0];
             Tensor::cat(&[kept.shallow_clone(), kept.narrow(0, 0, missing.min(kept.size()[0]))], 0)
         };
-        rows.push(of_set("missing_class", test, &others));
+        rows.push(of_test("missing_class", &others));
     }
     if data.spec.text.is_some() {
         let asked = Prompts::representative(data, n as u64)?;
-        let images = nearest(&asked, data).expect("captioned data");
+        let nearest = nearest_captions(&asked, &data.train, &data.spec).expect("captioned data");
         // Nothing in them is left to chance: the same for every evaluation seed.
-        rows.push(Row {
-            name: NEAREST_CAPTION.to_owned(),
-            images: each(&|_| images.shallow_clone()),
-            prompts: Some(references.seeds.iter().map(|_| asked.narrow(0, n)).collect()),
-        });
+        let row = of_rows(NEAREST_CAPTION, train, each(&|_| nearest.shallow_clone()));
+        let prompts = references.seeds.iter().map(|_| asked.narrow(0, n)).collect();
+        rows.push(Row { prompts: Some(prompts), ..row });
     }
-    let unlabelled = |name: &str, make: &dyn Fn(u64) -> Tensor| Row {
+    let unlabelled = |name: &str, origin, make: &dyn Fn(u64) -> Tensor| Row {
         name: name.to_owned(),
         images: each(make),
+        origin,
         prompts: None,
     };
-    rows.push(unlabelled("mean_image", &|_| mean_image(&data.train.images, n)));
-    rows.push(unlabelled("noise", &|seed| noise_images(n, data.spec.shape, seed)));
+    let mean = mean_image(&data.train.images, n);
+    rows.push(unlabelled("mean_image", Origin::OneImage, &|_| mean.shallow_clone()));
+    let noise = |seed| noise_images(n, data.spec.shape, seed);
+    rows.push(unlabelled("noise", Origin::Made, &noise));
     Ok(rows)
+}
+
+/// That there are as many images as samples, or the reason for no score: of fewer images most scores are worse.
+fn enough(which: &str, there: i64, samples: i64) -> Result<(), String> {
+    if there == samples {
+        return Ok(());
+    }
+    Err(format!("there are only {there} {which} images, not {samples}"))
 }
 
 fn score(scene: &Scene, row: Row) -> Result<Option<CalibrationScores>> {
     let &Scene { references, known, .. } = scene;
-    let (n, there) = (references.samples, row.images[0].size()[0]);
-    let drawn_features = references.headline.features(&row.images)?;
-    let features = match there == n {
-        true => Ok(references.score(&row.images, &drawn_features)?),
-        false => Err(format!("there are only {there} such images, not {n}")),
+    let (features, inception_score) = match enough("such", row.len(), references.samples) {
+        Ok(()) => {
+            let of_headline = row.features(&references.headline)?;
+            let scored = references.score(&of_headline, &|space| row.features(space))?;
+            (Ok(scored), inception_scores(&*references.headline.extractor, &of_headline)?)
+        }
+        Err(reason) => (Err(reason.clone()), Err(reason)),
     };
     let truth = match known {
         None => None,
-        Some(known) => match known.scores(&row.images)? {
+        Some(known) => match row.truth(known)? {
             Some(scores) => Some(scores),
             None => return Ok(None),
         },
@@ -228,7 +290,7 @@ fn score(scene: &Scene, row: Row) -> Result<Option<CalibrationScores>> {
         truth,
         likelihood: None,
         from: (row.name == "test_set").then(|| "test".to_owned()),
-        inception_score: inception_scores(&*references.headline.extractor, &drawn_features)?,
+        inception_score,
         conditional_accuracy: conditional_accuracy(references, &row)?,
         name: row.name,
     }))
@@ -267,4 +329,63 @@ fn conditional_accuracy(references: &References, row: &Row) -> Result<Result<Vec
         Some(accuracy) => Ok(accuracy?),
         None => Err(NOTHING_ASKED.to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paragone_metrics::{FeatureExtractor, OnImages};
+    use tch::{Device, Kind};
+
+    /// One feature: the mean level. Takes no more than one image.
+    #[derive(Debug)]
+    struct MeanOfOne;
+
+    impl FeatureExtractor for MeanOfOne {
+        fn name(&self) -> &str {
+            "mean"
+        }
+
+        fn hash(&self) -> &str {
+            ""
+        }
+
+        fn dim(&self) -> i64 {
+            1
+        }
+
+        fn features_with_progress(
+            &self,
+            images: &Tensor,
+            _: OnImages<'_>,
+        ) -> paragone_metrics::Result<Tensor> {
+            assert_eq!(images.size()[0], 1, "more than one image");
+            Ok(images.to_kind(Kind::Float).mean(Kind::Float).reshape([1, 1]))
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_row_goes_through_no_network() {
+        let test = Tensor::from_slice(&[5f32, 6.0, 7.0]).reshape([3, 1]);
+        let space = Space { extractor: Box::new(MeanOfOne), splits: Vec::new(), test };
+        let row = |images: &Tensor, origin| Row {
+            name: "row".to_owned(),
+            images: vec![images.shallow_clone(), images.shallow_clone()],
+            origin,
+            prompts: None,
+        };
+        let features = |row: Row| -> Vec<Vec<f32>> {
+            let sets = row.features(&space).unwrap();
+            sets.iter().map(|set| Vec::try_from(set.flatten(0, -1)).unwrap()).collect()
+        };
+        let images = Tensor::full([2, 1, 2, 2], 9, (Kind::Uint8, Device::Cpu));
+        let rows = [[2i64, 0], [1, 1]].map(|rows| Tensor::from_slice(&rows)).into();
+        let real = features(row(&images, Origin::Split("test", rows)));
+        assert_eq!(real, [[7.0, 5.0], [6.0, 6.0]]);
+        assert_eq!(features(row(&images, Origin::OneImage)), [[9.0; 2]; 2]);
+        // Features that are not held are computed.
+        let one = images.narrow(0, 0, 1);
+        let rows = [0i64, 0].map(|row| Tensor::from_slice(&[row])).into();
+        assert_eq!(features(row(&one, Origin::Split("train", rows))), [[9.0]; 2]);
+    }
 }

@@ -5,25 +5,24 @@
 
 use super::{
     References,
+    memo::Memo,
+    references::SplitReference,
     samples::{Request, Samples, Source},
 };
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
     features::Judge,
-    files::{ModelDir, read_json, write_json},
+    files::{ModelDir, hash_of_file},
     prompts::Prompts,
     train::Snapshots,
     trained::Trained,
 };
 use anyhow::{Context, Error, Result};
 use paragone_core::mix;
-use paragone_data::hex;
-use paragone_metrics::{FeatureExtractor, Moments, draw_rows, frechet_distance, precision_recall};
+use paragone_metrics::{FeatureExtractor, draw_rows, precision_recall};
 use paragone_report::{Curves, FrontierPoint, PointScores, SamplingPoint, TrainingPoint};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::{fs, path::PathBuf};
 use tch::{Device, Tensor};
 
 /// What points are scored against: the headline's features of the first reference split.
@@ -31,8 +30,8 @@ use tch::{Device, Tensor};
 pub struct CurveReference<'a> {
     extractor: &'a dyn FeatureExtractor,
     judge: Option<&'a Judge>,
-    /// Moments of the real features.
-    moments: Moments,
+    /// The real features.
+    split: &'a SplitReference,
     /// As many real features as there are samples behind a point.
     neighbours: Tensor,
     /// Neighbours of precision and recall.
@@ -46,40 +45,33 @@ pub struct CurveReference<'a> {
 }
 
 impl<'a> CurveReference<'a> {
-    /// The reference of an experiment's curves; `None` if it asks for none, or there are too few test images.
+    /// The reference of an experiment's curves; `None` if it asks for none.
     pub fn new(
         experiment: &Experiment,
         references: &'a References,
         data: &RunData,
     ) -> Result<Option<Self>> {
         let eval = &experiment.eval;
-        let samples = eval.curves.samples.min(eval.samples);
-        let test = data.test()?;
-        if samples == 0 || (test.len() as u64) < samples {
+        if eval.curves.samples == 0 {
             return Ok(None);
         }
-        let space = &references.headline;
+        let (space, test) = (&references.headline, data.test()?);
         let split = space.splits.first().context("a reference split")?;
-        let n = samples as i64;
         let (k, real) = (eval.precision_recall_k as i64, split.features.size()[0]);
-        if real < n || n <= k {
-            return Ok(None);
-        }
-        let moments = Moments::of(&split.features)?;
+        let n = (eval.curves.samples.min(eval.samples) as i64).min(test.len()).min(real);
         let neighbours = split.features.index_select(0, &draw_rows(real, n, mix(&[7])));
-        let test_features = space.extractor.features(&test.images.narrow(0, 0, n))?;
-        let floor = frechet_distance(&moments, &Moments::of(&test_features)?)?;
+        let floor = split.reference.frechet_distance(&space.test.narrow(0, 0, n))?;
         let judge = references.judge.as_ref();
         let hashes = [space.extractor.hash(), &split.hash, &test.hash];
         let basis = hashes.into_iter().chain(judge.map(Judge::hash));
         let basis = basis.map(str::to_owned).chain([k.to_string()]).collect();
-        let extractor = &*space.extractor;
-        Ok(Some(Self { extractor, judge, moments, neighbours, k, floor, samples, basis }))
+        let (extractor, samples) = (&*space.extractor, n as u64);
+        Ok(Some(Self { extractor, judge, split, neighbours, k, floor, samples, basis }))
     }
 
     fn score(&self, levels: &Tensor, prompts: &Prompts) -> Result<PointScores> {
         let features = self.extractor.features(levels)?;
-        let distance = frechet_distance(&self.moments, &Moments::of(&features)?)?;
+        let distance = self.split.reference.frechet_distance(&features)?;
         let neighbours = precision_recall(&self.neighbours, &features, self.k)?;
         let accuracy = self.judge.and_then(|judge| prompts.accuracy(judge, levels));
         Ok(PointScores {
@@ -137,7 +129,7 @@ pub fn draw(
 
     for snapshot in Snapshots::read(&dir.snapshots())? {
         let state = snapshot.state;
-        let weights = hex(&Sha256::digest(fs::read(&snapshot.weights)?));
+        let weights = hash_of_file(&snapshot.weights)?;
         let title = format!("{} after {} images", config.name, state.images);
         let model = || Trained::of(config, dir, snapshot.weights.clone(), subject.device);
         let source = Source { weights, ..source.clone() };
@@ -256,7 +248,7 @@ struct Points<'a> {
     reference: &'a CurveReference<'a>,
     subject: &'a Subject<'a>,
     prompts: &'a Prompts,
-    memo: Memo,
+    memo: Memo<Key, Point>,
 }
 
 impl Points<'_> {
@@ -268,35 +260,27 @@ impl Points<'_> {
         source: Source,
         knobs: Knobs,
     ) -> Result<Option<Point>> {
-        let eval = &self.experiment.eval;
+        let &mut Self { experiment, reference, subject, prompts, ref mut memo } = self;
+        let eval = &experiment.eval;
         let seed = *eval.seeds.first().context("an evaluation seed")?;
-        let key = Key {
-            source,
-            knobs,
-            seed,
-            samples: self.reference.samples,
-            basis: self.reference.basis.clone(),
-        };
-        if let Some(point) = self.memo.find(&key) {
-            return Ok(Some(point));
-        }
-        let request = Request {
-            title,
-            seed,
-            prompts: self.prompts,
-            guidance_scale: knobs.guidance_scale,
-            temperature: knobs.temperature,
-            batch_size: eval.batch_size,
-            device: self.subject.device,
-        };
-        let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
-        let point = Point {
-            scores: self.reference.score(&levels, self.prompts)?,
-            network_calls: cost.network_calls,
-            seconds_per_image: cost.seconds / self.prompts.len() as f64,
-        };
-        self.memo.insert(key, point)?;
-        Ok(Some(point))
+        let (samples, basis) = (reference.samples, reference.basis.clone());
+        memo.get_or_make(Key { source, knobs, seed, samples, basis }, || {
+            let request = Request {
+                title,
+                seed,
+                prompts,
+                guidance_scale: knobs.guidance_scale,
+                temperature: knobs.temperature,
+                batch_size: eval.batch_size,
+                device: subject.device,
+            };
+            let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
+            Ok(Some(Point {
+                scores: reference.score(&levels, prompts)?,
+                network_calls: cost.network_calls,
+                seconds_per_image: cost.seconds / prompts.len() as f64,
+            }))
+        })
     }
 }
 
@@ -308,26 +292,4 @@ struct Key {
     seed: u64,
     samples: u64,
     basis: Vec<String>,
-}
-
-/// Points on disk.
-struct Memo {
-    file: PathBuf,
-    points: Vec<(Key, Point)>,
-}
-
-impl Memo {
-    /// What is there; a file that does not parse is an old one, and nothing.
-    fn read(file: PathBuf) -> Self {
-        Self { points: read_json(&file).unwrap_or_default(), file }
-    }
-
-    fn find(&self, key: &Key) -> Option<Point> {
-        self.points.iter().find(|(known, _)| known == key).map(|(_, point)| *point)
-    }
-
-    fn insert(&mut self, key: Key, point: Point) -> Result<()> {
-        self.points.push((key, point));
-        write_json(&self.file, &self.points)
-    }
 }

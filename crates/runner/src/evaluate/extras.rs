@@ -1,7 +1,7 @@
 //! Scores beside those of whole sets of features: class by class, of class probabilities alone, and of memorization.
 
 use super::References;
-use crate::{data::RunData, log::Reporter};
+use crate::{data::RunData, feature_cache, log::Reporter};
 use anyhow::Result;
 use paragone_core::mix;
 use paragone_metrics::{
@@ -36,10 +36,10 @@ pub fn inception_scores(
 
 /// The training images' headline features by class; `None` for data without classes, or where they are no reference.
 pub fn by_class(references: &References, data: &RunData) -> Result<Option<ClassReference>> {
-    let train = references.headline.splits.iter().find(|split| split.name == "train");
+    let train = references.headline.real("train");
     let classes = data.train.classes.as_ref().filter(|_| data.spec.num_classes > 0);
     let Some((train, classes)) = train.zip(classes) else { return Ok(None) };
-    Ok(Some(ClassReference::new(&train.features, classes, data.spec.num_classes)?))
+    Ok(Some(ClassReference::new(train, classes, data.spec.num_classes)?))
 }
 
 /// Whether samples repeat training images, by the distance to the nearest of them.
@@ -59,27 +59,22 @@ pub struct Repetition {
 }
 
 impl Repeats {
-    /// The training images, and the test images as those that were held out.
-    pub fn new(references: &References, data: &RunData) -> Result<Self> {
-        let (space, test) = (&references.headline, data.test()?);
-        let features =
-            |name: &str, images: &Tensor| match space.splits.iter().find(|s| s.name == name) {
-                Some(split) => Ok(split.features.shallow_clone()),
-                None => space.extractor.features(images),
-            };
+    /// The training images, and the test images as those that were held out; `None` when the user asked to stop.
+    pub fn new(references: &References, data: &RunData) -> Result<Option<Self>> {
+        let space = &references.headline;
+        let train = match space.real("train") {
+            Some(train) => Some(train.shallow_clone()),
+            None => feature_cache::features(&*space.extractor, &data.train, "train")?,
+        };
+        let Some(train) = train else { return Ok(None) };
         let seed = mix(&[6]);
         let mut reporter = Reporter::new("nearest images", "spaces", 0, 2);
-        let in_features = MemorizationReference::new(
-            &features("train", &data.train.images)?,
-            &features("test", &test.images)?,
-            Distances::Features,
-            seed,
-        )?;
+        let features = MemorizationReference::new(&train, &space.test, Distances::Features, seed)?;
         reporter.set(1);
-        let pixels =
-            MemorizationReference::new(&data.train.images, &test.images, Distances::Pixels, seed)?;
+        let (train, test) = (&data.train.images, &data.test()?.images);
+        let pixels = MemorizationReference::new(train, test, Distances::Pixels, seed)?;
         reporter.finish();
-        Ok(Self { features: in_features, pixels })
+        Ok(Some(Self { features, pixels }))
     }
 
     /// Of `images`, u8 `[n, c, h, w]`, with their headline features.

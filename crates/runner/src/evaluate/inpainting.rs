@@ -12,9 +12,7 @@ use crate::{
 use anyhow::Result;
 use paragone_core::{Conditions, Known, from_levels, mix};
 use paragone_data::MaskKind;
-use paragone_metrics::{
-    Moments, frechet_distance, mean_image, pooled_psnr, pooled_psnr_of_mean, ssim,
-};
+use paragone_metrics::{mean_image, pooled_psnr, pooled_psnr_of_mean, ssim};
 use paragone_report::{HoleScores, InpaintingScores};
 use tch::{Device, Kind, Tensor};
 
@@ -171,11 +169,8 @@ impl<'a> Inpainting<'a> {
         let headline = &self.references.headline;
         let features = headline.features(&sets[..1])?;
         let train = headline.splits.iter().find(|split| split.name == "train");
-        let frechet_distance = train
-            .map(|train| {
-                frechet_distance(&Moments::of(&train.features)?, &Moments::of(&features[0])?)
-            })
-            .transpose()?;
+        let frechet_distance =
+            train.map(|train| train.reference.frechet_distance(&features[0])).transpose()?;
         let valid = match self.distribution {
             None => None,
             Some(distribution) => match distribution.scores(&sets[..1])? {

@@ -32,6 +32,20 @@ pub struct LikelihoodScore {
     pub passes: u64,
 }
 
+/// Likelihood by one method, and what it is the mean of.
+#[derive(Debug)]
+pub struct Measured {
+    /// The method.
+    method: LikelihoodMethod,
+    /// The mean and its error.
+    pub score: LikelihoodScore,
+    /// −ln p of each image.
+    nats: Vec<f64>,
+}
+
+/// Images of either split whose likelihoods are compared, at most.
+const GAP_IMAGES: usize = 1_000;
+
 /// Images that a method is run on: as many as [`PASSES`] pay for, but a dear one may take up to [`MOST_PASSES`] to reach
 /// the first [`ENOUGH_IMAGES`]. What is dearer still makes do with fewer, and some are always scored.
 const PASSES: u64 = 40_000;
@@ -52,7 +66,7 @@ pub fn measure(
     most_images: u64,
     batch_size: i64,
     device: Device,
-) -> Result<Option<Result<Vec<LikelihoodScore>, String>>> {
+) -> Result<Option<Result<Vec<Measured>, String>>> {
     let likelihood = match model.likelihood() {
         Ok(likelihood) => likelihood,
         Err(lacks) => return Ok(Some(Err(lacks.to_string()))),
@@ -61,7 +75,7 @@ pub fn measure(
     for method in likelihood.methods() {
         let affordable = affordable_images(method.passes);
         let images = most_images.min(affordable).min(test.len() as u64) as i64;
-        match score(likelihood, &method, test, data, images, batch_size, device)? {
+        match score(likelihood, method, test, data, images, batch_size, device)? {
             Some(Ok(score)) => scores.push(score),
             Some(Err(reason)) => return Ok(Some(Err(reason))),
             None => return Ok(None),
@@ -74,7 +88,7 @@ pub fn measure(
 /// heart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainTestGap {
-    /// Likelihood of the first test images by the headline method.
+    /// Likelihood of the first test images.
     pub test: LikelihoodScore,
     /// The same of as many training images.
     pub train: LikelihoodScore,
@@ -84,13 +98,13 @@ pub struct TrainTestGap {
     pub standard_error: f64,
 }
 
-/// The headline method on equally many test and training images, or why there is no figure; `Ok(None)` when the user asked
-/// to stop.
+/// The first of the test images that were `measured` beside as many training images, or why there is no figure; `Ok(None)`
+/// when the user asked to stop.
 pub fn train_test_gap(
     model: &dyn Generator,
-    [train, test]: [&ImageSet; 2],
+    measured: &Measured,
+    train: &ImageSet,
     data: &DataSpec,
-    most_images: u64,
     batch_size: i64,
     device: Device,
 ) -> Result<Option<Result<TrainTestGap, String>>> {
@@ -98,30 +112,29 @@ pub fn train_test_gap(
         Ok(likelihood) => likelihood,
         Err(lacks) => return Ok(Some(Err(lacks.to_string()))),
     };
-    let method = likelihood.methods().swap_remove(0);
-    let images = most_images.min(affordable_images(method.passes)) as i64;
-    let images = images.min(train.len()).min(test.len());
-    let of = |set| score(likelihood, &method, set, data, images, batch_size, device);
-    let Some(test) = of(test)? else { return Ok(None) };
-    let Some(train) = of(train)? else { return Ok(None) };
-    Ok(Some(test.and_then(|test| {
-        let train = train?;
+    let Measured { method, score: whole, nats } = measured;
+    let images = nats.len().min(GAP_IMAGES).min(train.len() as usize);
+    let of_train =
+        score(likelihood, method.clone(), train, data, images as i64, batch_size, device)?;
+    Ok(of_train.map(|train| {
+        let train = train?.score;
+        let test = summarise(method, &nats[..images], data, whole.conditional);
         let gap = test.value - train.value;
         let standard_error = test.standard_error.hypot(train.standard_error);
         Ok(TrainTestGap { test, train, gap, standard_error })
-    })))
+    }))
 }
 
 /// The first `images` of a set by one method, or why that gives no figure; `Ok(None)` when the user asked to stop.
 fn score(
     likelihood: &dyn Likelihood,
-    method: &LikelihoodMethod,
+    method: LikelihoodMethod,
     set: &ImageSet,
     data: &DataSpec,
     images: i64,
     batch_size: i64,
     device: Device,
-) -> Result<Option<Result<LikelihoodScore, String>>> {
+) -> Result<Option<Result<Measured, String>>> {
     let mut reporter = Reporter::new(&method.name, "images", 0, images as u64);
     let mut nats = Vec::new();
     let mut conditional = false;
@@ -135,7 +148,7 @@ fn score(
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        match tch::no_grad(|| likelihood.nats(method, &batch, &noise, &mut on_step)) {
+        match tch::no_grad(|| likelihood.nats(&method, &batch, &noise, &mut on_step)) {
             Ok(values) => nats.extend(Vec::<f64>::try_from(values)?),
             Err(Error::Stopped) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -147,7 +160,8 @@ fn score(
         let reason = format!("{} of image {image} is {} nats", method.name, nats[image]);
         return Ok(Some(Err(reason)));
     }
-    Ok(Some(Ok(summarise(method, &nats, data, conditional))))
+    let score = summarise(&method, &nats, data, conditional);
+    Ok(Some(Ok(Measured { method, score, nats })))
 }
 
 /// Whether any image of the batch comes with a class or a caption.
@@ -252,7 +266,8 @@ mod tests {
     }
 
     fn measured(toy: &Toy, set: &ImageSet, data: &DataSpec, most: u64) -> Vec<LikelihoodScore> {
-        measure(toy, set, data, most, 64, Device::Cpu).unwrap().unwrap().unwrap()
+        let measured = measure(toy, set, data, most, 64, Device::Cpu).unwrap().unwrap().unwrap();
+        measured.into_iter().map(|method| method.score).collect()
     }
 
     #[test]
@@ -290,8 +305,11 @@ mod tests {
     fn the_gap_is_test_less_train() {
         let toy = Toy(Tensor::shallow_clone);
         let [train, test] = [images(2, false), images(300, false)];
-        let gap = |sets| {
-            train_test_gap(&toy, sets, &spec(0), 200, 64, Device::Cpu).unwrap().unwrap().unwrap()
+        let (data, device) = (spec(0), Device::Cpu);
+        let gap = |[train, test]: [&ImageSet; 2]| {
+            let measured = measure(&toy, test, &data, 200, 64, device).unwrap().unwrap().unwrap();
+            let gap = train_test_gap(&toy, &measured[0], train, &data, 64, device);
+            gap.unwrap().unwrap().unwrap()
         };
         let found = gap([&train, &test]);
         assert_eq!((found.train.images, found.test.images, found.gap), (2, 2, 0.0));
@@ -300,6 +318,12 @@ mod tests {
         // Dark costs 0 and 60 nats, bright 180 both times.
         assert!((found.gap - 2.5 / std::f64::consts::LN_2).abs() < 1e-12, "{found:?}");
         assert!((found.standard_error - found.train.standard_error).abs() < 1e-12);
+        // Test images are not measured again: what was measured by another model stands.
+        let other = measure(&UNIFORM, &test, &data, 200, 64, device).unwrap().unwrap().unwrap();
+        let found = train_test_gap(&toy, &other[0], dark, &data, 64, device);
+        let found = found.unwrap().unwrap().unwrap();
+        assert!((found.test.value - 8.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(found.test.images, 2);
     }
 
     #[test]

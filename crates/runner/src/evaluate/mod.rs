@@ -5,9 +5,9 @@ mod captions;
 mod curves;
 mod editing;
 mod extras;
-mod feature_cache;
 mod inpainting;
 mod likelihood;
+mod memo;
 mod model;
 mod references;
 mod samples;
@@ -28,6 +28,7 @@ use crate::{
     data::{RunData, placed},
     features::Networks,
     files::{RunDir, read_json_if_there, write_json},
+    train::device_kind,
 };
 use anyhow::{Error, Result, ensure};
 use captions::Captions;
@@ -42,7 +43,7 @@ use tch::Device;
 use truth::Known;
 
 /// Counts up when this program computes a score otherwise.
-const SCORES_VERSION: u32 = 4;
+const SCORES_VERSION: u32 = 5;
 /// Counts up when this program draws other samples from the same model.
 const SAMPLES_VERSION: u32 = 1;
 
@@ -63,16 +64,23 @@ pub struct Basis {
     pub train_hash: String,
     /// SHA-256 of the test images.
     pub test_hash: String,
-    /// SHA-256 of the weights whose features are compared.
+    /// SHA-256 of the network whose features are compared.
     pub features_hash: String,
     /// The same of further networks.
     pub other_features_hashes: Vec<String>,
     /// SHA-256 of the weights that judge classes, if any do.
     pub judge_hash: Option<String>,
+    /// `cpu` or `cuda`: what times were measured on.
+    pub device: String,
 }
 
 impl Basis {
-    fn of(experiment: &Experiment, data: &RunData, networks: &Networks) -> Result<Self> {
+    fn of(
+        experiment: &Experiment,
+        data: &RunData,
+        networks: &Networks,
+        device: Device,
+    ) -> Result<Self> {
         Ok(Self {
             version: SCORES_VERSION,
             eval: serde_json::to_value(&experiment.eval)?,
@@ -81,6 +89,7 @@ impl Basis {
             features_hash: networks.extractor.hash().to_owned(),
             other_features_hashes: networks.others.iter().map(|x| x.hash().to_owned()).collect(),
             judge_hash: networks.judge.as_ref().map(|judge| judge.hash().to_owned()),
+            device: device_kind(device).to_owned(),
         })
     }
 }
@@ -148,12 +157,24 @@ pub fn evaluate_run(
     device: Device,
 ) -> Result<Option<Vec<Error>>> {
     let networks = Networks::open(experiment, data, device)?;
-    let basis = Basis::of(experiment, data, &networks)?;
+    let basis = Basis::of(experiment, data, &networks, device)?;
     let trained = |name: &str| run.model(name).summary().exists();
-    let mut stale = Vec::new();
+    let failed = |name: &str, error: Error| {
+        // What is there was scored under other settings.
+        let _ = std::fs::remove_file(run.model(name).scores());
+        error.context(format!("{name} could not be scored"))
+    };
+    let (mut stale, mut unscored) = (Vec::new(), Vec::new());
     for config in experiment.models.iter().filter(|config| trained(&config.name)) {
-        let settings = Settings::of(&basis, config);
-        let scores = read_json_if_there::<ModelScores>(&run.model(&config.name).scores());
+        let dir = run.model(&config.name);
+        let settings = match Settings::of(&basis, config, &dir) {
+            Ok(settings) => settings,
+            Err(error) => {
+                unscored.push(failed(&config.name, error));
+                continue;
+            }
+        };
+        let scores = read_json_if_there::<ModelScores>(&dir.scores());
         // Scores of an older version of this program do not parse: they are made anew.
         if scores.ok().flatten().is_none_or(|scores| scores.settings != settings) {
             stale.push((config, settings));
@@ -162,7 +183,7 @@ pub fn evaluate_run(
     let calibration = read_json_if_there::<Calibration>(&run.calibration()).ok().flatten();
     let calibrated = calibration.is_some_and(|calibration| calibration.basis == basis);
     if stale.is_empty() && calibrated {
-        return Ok(Some(Vec::new()));
+        return Ok(Some(unscored));
     }
 
     let Some(references) = References::prepare(experiment, data, networks)? else {
@@ -190,7 +211,13 @@ pub fn evaluate_run(
     }
     let curves = CurveReference::new(experiment, &references, data)?;
     let looks = experiment.eval.memorization_samples > 0 && !stale.is_empty();
-    let repeats = looks.then(|| Repeats::new(&references, data)).transpose()?;
+    let repeats = match looks {
+        false => None,
+        true => match Repeats::new(&references, data)? {
+            Some(repeats) => Some(repeats),
+            None => return Ok(None),
+        },
+    };
     let scene = Scene {
         experiment,
         data,
@@ -204,17 +231,12 @@ pub fn evaluate_run(
         curves: curves.as_ref(),
         device,
     };
-    let mut unscored = Vec::new();
     for (config, settings) in stale {
         let dir = run.model(&config.name);
         match guarded(|| model::score(&scene, config, settings, &dir)) {
             Ok(Some(scores)) => write_json(&dir.scores(), &scores)?,
             Ok(None) => return Ok(None),
-            Err(error) => {
-                // What is there was scored under other settings.
-                let _ = std::fs::remove_file(dir.scores());
-                unscored.push(error.context(format!("{} could not be scored", config.name)));
-            }
+            Err(error) => unscored.push(failed(&config.name, error)),
         }
     }
     Ok(Some(unscored))

@@ -8,28 +8,28 @@ use super::{
     extras::{Repeats, Repetition, inception_scores},
     inpainting::Inpainting,
     likelihood::{self, LikelihoodScore, TrainTestGap},
+    memo::Memo,
     samples::{Cost, Request, Samples, Source},
     truth::Known,
 };
 use crate::{
     config::{Experiment, ModelConfig},
     data::RunData,
-    files::{ModelDir, read_json},
+    files::{ModelDir, hash_of_file, read_json},
     prompts::Prompts,
-    train::{Plan, Summary, device_kind},
+    train::{Checkpoints, Plan, Summary},
     trained::Trained,
 };
 use anyhow::Result;
 use paragone_core::Fact;
-use paragone_data::{hex, shapes::TrueScores};
+use paragone_data::shapes::TrueScores;
 use paragone_metrics::{ClassDistance, ClassReference};
 use paragone_report::{Curves, EditingScores, InpaintingScores};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::fs;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::json;
 use tch::{Device, Tensor};
 
-/// What scores depend on besides the weights: if it changes, they are made anew.
+/// What scores depend on: if it changes, they are made anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// What all models' scores depend on.
@@ -37,12 +37,18 @@ pub struct Settings {
     pub basis: Basis,
     /// The model's section, its sampler included.
     pub model: serde_json::Value,
+    /// SHA-256 of its averaged weights.
+    pub weights: String,
 }
 
 impl Settings {
     /// The settings under which a model would be scored now.
-    pub fn of(basis: &Basis, config: &ModelConfig) -> Self {
-        Self { basis: basis.clone(), model: section(config) }
+    ///
+    /// # Errors
+    /// Weights that cannot be read.
+    pub fn of(basis: &Basis, config: &ModelConfig, dir: &ModelDir) -> Result<Self> {
+        let weights = hash_of_file(&Checkpoints::new(dir.checkpoints()).latest_ema()?)?;
+        Ok(Self { basis: basis.clone(), model: section(config), weights })
     }
 }
 
@@ -110,9 +116,6 @@ impl From<Fact> for OwnedFact {
     }
 }
 
-/// Images of either split whose likelihoods are compared.
-const GAP_IMAGES: u64 = 1_000;
-
 /// What all models of a run are scored with.
 #[derive(Debug, Clone, Copy)]
 pub struct Scene<'a> {
@@ -150,19 +153,18 @@ pub fn score(
     let &Scene { experiment, data, references, device, .. } = scene;
     let eval = &experiment.eval;
     let trained = Trained::load(config, dir, device)?;
-    let (model, spec) = (&*trained.model, &trained.spec);
     let prompts = Prompts::representative(data, eval.samples)?;
     let source = Source {
         version: super::SAMPLES_VERSION,
-        model: section(config),
-        weights: hex(&Sha256::digest(fs::read(&trained.weights)?)),
+        model: settings.model.clone(),
+        weights: settings.weights.clone(),
         train_hash: data.train.hash.clone(),
-        captions_hash: match &spec.text {
+        captions_hash: match &trained.spec.text {
             Some(_) => Some(data.test()?.hash.clone()),
             None => None,
         },
         batch_size: eval.batch_size,
-        device: device_kind(device).to_owned(),
+        device: settings.basis.device.clone(),
     };
 
     let mut sets = Vec::new();
@@ -200,7 +202,9 @@ pub fn score(
         None => None,
         Some(captions) => {
             let request = request(eval.seeds[0]);
-            match captions.score_model(references, &request, &sets[0], &trained)? {
+            let of = json!([eval.batch_size, eval.samples, eval.seeds[0]]);
+            let make = || captions.score_model(references, &request, &sets[0], &trained);
+            match part("captions", &settings, of, dir, make)? {
                 Some(scores) => Some(scores),
                 None => return Ok(None),
             }
@@ -208,20 +212,28 @@ pub fn score(
     };
     let inpainting = match scene.inpainting {
         None => None,
-        Some(inpainting) => match inpainting.score_model(&trained, eval.batch_size, device)? {
-            Some(scores) => Some(scores),
-            None => return Ok(None),
-        },
+        Some(inpainting) => {
+            let of = json!([eval.batch_size, eval.inpainting, eval.reference]);
+            let make = || inpainting.score_model(&trained, eval.batch_size, device);
+            match part("inpainting", &settings, of, dir, make)? {
+                Some(scores) => Some(scores),
+                None => return Ok(None),
+            }
+        }
     };
     let editing = match scene.editing {
         None => None,
-        Some(editing) => match editing.score_model(&trained, eval.batch_size, device)? {
-            Some(scores) => Some(scores),
-            None => return Ok(None),
-        },
+        Some(editing) => {
+            let of = json!([eval.batch_size, eval.editing]);
+            let make = || editing.score_model(&trained, eval.batch_size, device);
+            match part("editing", &settings, of, dir, make)? {
+                Some(scores) => Some(scores),
+                None => return Ok(None),
+            }
+        }
     };
     let drawn_features = references.headline.features(&sets)?;
-    let features = references.score(&sets, &drawn_features)?;
+    let features = references.score(&drawn_features, &|space| space.features(&sets))?;
     let inception_score = inception_scores(&*references.headline.extractor, &drawn_features)?;
     let per_class = match scene.by_class {
         None => Vec::new(),
@@ -241,19 +253,9 @@ pub fn score(
         |rows: &Tensor| rows.narrow(0, 0, eval.memorization_samples.min(eval.samples) as i64);
     let repetition = scene.repeats.map(|r| r.score(&first(&sets[0]), &first(&drawn_features[0])));
     let repetition = repetition.transpose()?;
-    let batch_size = eval.batch_size as i64;
-    let images = eval.likelihood_images;
-    let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
-    let Some(likelihood) = measured else { return Ok(None) };
-    let train_test_gap = match scene.repeats {
-        None => None,
-        Some(_) => {
-            let (sets, images) = ([&data.train, data.test()?], images.min(GAP_IMAGES));
-            let gap = likelihood::train_test_gap(model, sets, spec, images, batch_size, device)?;
-            let Some(gap) = gap else { return Ok(None) };
-            Some(gap)
-        }
-    };
+    let of = json!([eval.batch_size, eval.likelihood_images, scene.repeats.is_some()]);
+    let likelihood = part("likelihood", &settings, of, dir, || likelihoods(scene, &trained))?;
+    let Some((likelihood, train_test_gap)) = likelihood else { return Ok(None) };
     let curves = match scene.curves {
         None => Curves::default(),
         Some(reference) => {
@@ -292,6 +294,46 @@ pub fn score(
         network_calls: cost.network_calls,
         seconds_per_image,
         curves,
-        facts: model.facts().into_iter().map(OwnedFact::from).collect(),
+        facts: trained.model.facts().into_iter().map(OwnedFact::from).collect(),
     }))
+}
+
+/// A part of the scores that takes long: from the model's folder, or made and kept there, so that neither a stop nor a change of
+/// anything else in `eval` makes it anew. `eval`: what of that section it depends on. `None` when the user asked to stop.
+fn part<T: Clone + Serialize + DeserializeOwned>(
+    name: &str,
+    settings: &Settings,
+    eval: serde_json::Value,
+    dir: &ModelDir,
+    make: impl FnOnce() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let basis = Basis { eval, other_features_hashes: Vec::new(), ..settings.basis.clone() };
+    let settings = Settings { basis, ..settings.clone() };
+    Memo::read(dir.part_of_scores(name)).get_or_make(settings, make)
+}
+
+/// [`ModelScores::likelihood`] and [`ModelScores::train_test_gap`].
+type Likelihoods = (Result<Vec<LikelihoodScore>, String>, Option<Result<TrainTestGap, String>>);
+
+/// Both; `None` when the user asked to stop.
+fn likelihoods(scene: &Scene, trained: &Trained) -> Result<Option<Likelihoods>> {
+    let &Scene { experiment, data, device, .. } = scene;
+    let (model, spec) = (&*trained.model, &trained.spec);
+    let batch_size = experiment.eval.batch_size as i64;
+    let images = experiment.eval.likelihood_images;
+    let measured = likelihood::measure(model, data.test()?, spec, images, batch_size, device)?;
+    let Some(measured) = measured else { return Ok(None) };
+    let gap = match scene.repeats.map(|_| &measured) {
+        None => None,
+        Some(Err(reason)) => Some(Err(reason.clone())),
+        Some(Ok(measured)) => {
+            let (headline, train) = (&measured[0], &data.train);
+            match likelihood::train_test_gap(model, headline, train, spec, batch_size, device)? {
+                Some(gap) => Some(gap),
+                None => return Ok(None),
+            }
+        }
+    };
+    let scores = measured.map(|all| all.into_iter().map(|method| method.score).collect());
+    Ok(Some((scores, gap)))
 }

@@ -1,9 +1,9 @@
 //! The real images that samples are compared with, in the features of every extractor asked for.
 
-use super::feature_cache;
 use crate::{
     config::{EvalConfig, Experiment, Reference as Part},
     data::RunData,
+    feature_cache,
     features::{Judge, Networks},
 };
 use anyhow::{Context, Result};
@@ -49,13 +49,15 @@ pub struct References {
     pub seeds: Vec<u64>,
 }
 
-/// The reference splits in one extractor's features.
+/// The reference splits and the test images in one extractor's features.
 #[derive(Debug)]
 pub struct Space {
     /// What makes the features.
     pub extractor: Box<dyn FeatureExtractor>,
     /// The splits, the headline's first.
     pub splits: Vec<SplitReference>,
+    /// Features of the test images, f32 `[n, d]`.
+    pub test: Tensor,
 }
 
 /// One reference split in one extractor's features.
@@ -67,7 +69,8 @@ pub struct SplitReference {
     pub hash: String,
     /// f32 `[n, d]`.
     pub features: Tensor,
-    reference: Reference,
+    /// What scores sets against them.
+    pub reference: Reference,
 }
 
 impl References {
@@ -99,11 +102,15 @@ impl References {
         self.headline.splits.iter().map(|split| split.name)
     }
 
-    /// Scores sets of images, one an evaluation seed, against every split in all features. Images: u8
-    /// `[samples, c, h, w]`, with their headline features.
-    pub fn score(&self, sets: &[Tensor], features: &[Tensor]) -> Result<Scored> {
+    /// Scores sets of images, one an evaluation seed, against every split in all features: those of the headline, f32
+    /// `[samples, d]`, and what `others` gives for the other spaces.
+    pub fn score(
+        &self,
+        features: &[Tensor],
+        others: &dyn Fn(&Space) -> Result<Vec<Tensor>>,
+    ) -> Result<Scored> {
         let other = |space: &Space| -> Result<(String, BySplit)> {
-            let scores = space.score(&space.features(sets)?, &self.seeds)?;
+            let scores = space.score(&others(space)?, &self.seeds)?;
             Ok((space.extractor.name().to_owned(), scores))
         };
         Ok(Scored {
@@ -119,6 +126,8 @@ impl Space {
         eval: &EvalConfig,
         data: &RunData,
     ) -> Result<Option<Self>> {
+        let test = feature_cache::features(&*extractor, data.test()?, "test")?;
+        let Some(test) = test else { return Ok(None) };
         let mut splits = Vec::new();
         for &part in &eval.reference {
             let validation;
@@ -130,14 +139,22 @@ impl Space {
                     ("validation", &validation)
                 }
             };
-            let Some(features) = feature_cache::features(&*extractor, set, name)? else {
-                return Ok(None);
+            let features = match part {
+                Part::Test => Some(test.shallow_clone()),
+                _ => feature_cache::features(&*extractor, set, name)?,
             };
+            let Some(features) = features else { return Ok(None) };
             let reference = Reference::new(&features, eval.samples as i64, &options(eval))
                 .with_context(|| format!("the {name} split cannot be a reference"))?;
             splits.push(SplitReference { name, hash: set.hash.clone(), features, reference });
         }
-        Ok(Some(Self { extractor, splits }))
+        Ok(Some(Self { extractor, splits, test }))
+    }
+
+    /// Features of all images of a split, f32 `[n, d]`, if it is the test split or a reference.
+    pub fn real(&self, name: &str) -> Option<&Tensor> {
+        let split = || self.splits.iter().find(|split| split.name == name);
+        if name == "test" { Some(&self.test) } else { split().map(|split| &split.features) }
     }
 
     /// Features of sets of images.

@@ -77,7 +77,8 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Draws images `from..` of the request; `None` when the user asked to stop.
+    /// Draws images `from..` of the request, or those of the whole batches that were finished when the user asked to stop; `None`
+    /// if no batch was.
     fn draw_from(&self, trained: &Trained, from: u64) -> Result<Option<Samples>> {
         let all = self.prompts.len() as u64;
         let prompts = self.prompts.narrow(from as i64, (all - from) as i64);
@@ -88,7 +89,7 @@ impl Request<'_> {
             ..Drawing::new(&prompts.conditions, seeds, self.batch_size as usize)
         };
         let mut reporter = Reporter::new(self.title, "images", 0, all - from);
-        let drawn = drawing.draw(&*trained.model, self.device, Some(&mut reporter))?;
+        let drawn = drawing.draw_batches(&*trained.model, self.device, Some(&mut reporter))?;
         reporter.finish();
         Ok(drawn.map(|drawn| Samples {
             levels: drawn.levels,
@@ -98,11 +99,12 @@ impl Request<'_> {
 
     /// Draws the images; `None` when the user asked to stop.
     pub fn draw(&self, trained: &Trained) -> Result<Option<Samples>> {
-        self.draw_from(trained, 0)
+        let drawn = self.draw_from(trained, 0)?;
+        Ok(drawn.filter(|samples| samples.levels.size()[0] == self.prompts.len()))
     }
 
     /// The images from the model's folder as far as they are there; the others are drawn and kept. `None` when the user
-    /// asked to stop.
+    /// asked to stop: the whole batches until then are kept.
     pub fn read_or_draw(
         &self,
         trained: &Trained,
@@ -129,8 +131,9 @@ impl Request<'_> {
             samples.levels = Tensor::cat(&[first, samples.levels], 0);
             samples.cost.seconds += there.cost.seconds * share;
         }
-        kept.write(&samples, self.prompts, source)?;
-        Ok(Some(samples))
+        let done = samples.levels.size()[0];
+        kept.write(&samples, &self.prompts.narrow(0, done), source)?;
+        Ok((done == n).then_some(samples))
     }
 }
 

@@ -55,6 +55,15 @@ impl Known {
         Ok(Some(scores))
     }
 
+    /// True scores of `n` copies of one image, u8 `[1, 3, side, side]`; `None` when the user asked to stop.
+    ///
+    /// # Errors
+    /// An image that cannot be read back.
+    pub fn scores_of_copies(&self, image: &Tensor, n: usize) -> Result<Option<TrueScores>> {
+        let nearest = nearest(self.truth.recogniser(), image)?;
+        Ok(nearest.map(|nearest| self.truth.scores(&nearest.repeat(n), self.tolerance)))
+    }
+
     /// Bits per dimension of the first `images` of a set under the distribution itself: what no model can beat on average.
     /// `None` if one of them is impossible.
     ///

@@ -1,19 +1,23 @@
 //! Features of real images, computed once for all runs of a user: files named by the hashes of network and images.
 
 use crate::{
+    data::watched,
     files::{aside, create_dir},
     interrupt,
-    log::{Reporter, note},
+    log::note,
     train::write_tensors,
 };
 use anyhow::{Context, Result};
 use paragone_data::ImageSet;
-use paragone_metrics::FeatureExtractor;
+use paragone_metrics::{FeatureExtractor, MetricError};
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 use tch::Tensor;
+
+/// Counts up when this program computes other features with the same networks.
+const VERSION: u32 = 1;
 
 /// Features of `set`, f32 `[n, d]`: from the cache, or computed and put there. `None` when the user asked to stop.
 pub fn features(
@@ -25,28 +29,42 @@ pub fn features(
     if let Some(features) = file.as_deref().and_then(|file| read(file, set, extractor)) {
         return Ok(Some(features));
     }
-    let title = format!("{} features of {name}", extractor.name());
-    let mut reporter = Reporter::new(&title, "images", 0, set.len() as u64);
-    let mut on_images = |done, _| reporter.set(done);
-    let features = extractor.features_with_progress(&set.images, &mut on_images)?;
-    reporter.finish();
-    if interrupt::asked() {
-        return Ok(None);
-    }
+    let Some(features) = compute(extractor, &set.images, name)? else { return Ok(None) };
     if let Some(file) = &file
         && let Err(error) = write(file, &features)
     {
         note(&format!("features are not kept for the next time: {error:#}"));
     }
-    Ok(Some(features))
+    Ok((!interrupt::asked()).then_some(features))
 }
 
-/// Where they are kept: below `PARAGONE_CACHE`, or `paragone` in the user's cache folder; nowhere if there is none.
+/// Features of any images, u8 `[n, c, h, w]`, which are not kept: f32 `[n, d]`. `None` when the user asked to stop.
+pub fn compute(
+    extractor: &dyn FeatureExtractor,
+    images: &Tensor,
+    name: &str,
+) -> Result<Option<Tensor>> {
+    let title = format!("{} features of {name}", extractor.name());
+    let features =
+        watched(&title, "images", |watch| extractor.features_with_progress(images, watch));
+    match features {
+        Ok(features) => Ok(Some(features)),
+        Err(MetricError::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where they are kept: below `PARAGONE_CACHE`, or `paragone` in the user's cache folder; nowhere if there is none, and for
+/// this crate's own tests.
 fn file(features_hash: &str, images_hash: &str) -> Option<PathBuf> {
+    if cfg!(test) {
+        return None;
+    }
     let folder = |name: &str| env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let user = || folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     let cache = folder("PARAGONE_CACHE").or_else(|| Some(user()?.join("paragone")))?;
-    Some(cache.join("features").join(format!("{features_hash}-{images_hash}.safetensors")))
+    let name = format!("{features_hash}-{images_hash}-v{VERSION}.safetensors");
+    Some(cache.join("features").join(name))
 }
 
 /// Name of the tensor.
