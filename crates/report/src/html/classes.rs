@@ -65,8 +65,10 @@ pub fn table(context: &Context<'_>) -> Option<String> {
     };
     let rows = classes.iter().map(|class| {
         let floors = context.results.rows.iter().map(|row| of(class, row, |score| &score.floor));
-        let floor = floors.into_iter().find(|cell| matches!(cell, Cell::Value { .. }));
-        let floor = floor.unwrap_or_else(|| Cell::missing("no test images of the class"));
+        // Where none knows it, any says why.
+        let floor = floors
+            .reduce(|found, other| if matches!(found, Cell::Value { .. }) { found } else { other })
+            .unwrap_or_else(|| Cell::missing("no scores by class"));
         let models = groups
             .iter()
             .map(|group| group.cell(|row| of(class, row, |score| &score.frechet_distance)));

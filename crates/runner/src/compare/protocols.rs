@@ -214,6 +214,7 @@ mod tests {
             features_hash: String::new(),
             other_features_hashes: Vec::new(),
             judge_hash: None,
+            device: "cpu".to_owned(),
         };
         OtherScores::of(&basis).unwrap()
     }
