@@ -77,7 +77,7 @@ pub enum Set {
     Model {
         /// See [`AuditedModel::name`].
         name: String,
-        /// See [`AuditedSamples::source`].
+        /// SHA-256 of the file beside the samples, which says what they were drawn from.
         source: String,
         /// The evaluation seed.
         seed: u64,

@@ -24,7 +24,7 @@ pub fn apply(
         let (key, value) = argument.split_once('=').ok_or_else(|| {
             fail("", Problem::Other("expected `key=value`, such as `train.batch_size=64`".into()))
         })?;
-        let keys: KeyPath = key.split('.').map(|key| key.trim().to_string()).collect();
+        let keys = dotted(key, root);
         if keys.iter().any(String::is_empty) {
             return Err(fail(key, Problem::Other("a key is empty".into())));
         }
@@ -95,6 +95,19 @@ fn end_sweep(root: &mut Value, set: &str) {
     };
     if let Some(sweep) = root.get_mut("sweep").and_then(Value::as_mapping_mut) {
         sweep.retain(|key, _| key.as_str().is_none_or(|key| !below(key, set) && !below(set, key)));
+    }
+}
+
+/// A dotted key as a path; the name of a model, which may have dots itself, is one part of it.
+pub fn dotted(key: &str, root: &Value) -> KeyPath {
+    let split = |key: &str| key.split('.').map(|key| key.trim().to_string()).collect::<KeyPath>();
+    let models = root.get("models").and_then(Value::as_mapping);
+    let names = models.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
+    let below = |name: &str| key.strip_prefix("models.")?.strip_prefix(name)?.strip_prefix('.');
+    // Of `a` and `a.b`, the longer.
+    match names.filter_map(|name| Some((name, below(name)?))).max_by_key(|(name, _)| name.len()) {
+        Some((name, rest)) => model_path(name).into_iter().chain(split(rest)).collect(),
+        None => split(key),
     }
 }
 

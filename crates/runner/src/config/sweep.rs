@@ -8,7 +8,7 @@ use super::{
     error::{ConfigError, Problem},
     explain::describe,
     locate::KeyPath,
-    overrides::{assign, model_path},
+    overrides::{assign, dotted, model_path},
     source::{Source, path},
 };
 use serde_yaml::{Mapping, Value};
@@ -72,7 +72,7 @@ fn axes(sweep: Value, root: &Value, source: &Source) -> Result<Vec<Axis>, Config
     for (key, values) in &sweep {
         let key = key.as_str().unwrap_or_default();
         let fail = |problem| source.error(&path(["sweep", key]), problem);
-        let keys: KeyPath = key.split('.').map(str::to_string).collect();
+        let keys = dotted(key, root);
         let values = match values {
             Value::Sequence(values) if !values.is_empty() => values.clone(),
             other => {

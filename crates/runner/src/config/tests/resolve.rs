@@ -54,6 +54,17 @@ fn set_values_are_yaml() {
     assert_eq!(one(TEXT, &["models.new={ family: pair }"]).models.len(), 4);
 }
 
+/// A name may have dots, and what stands before one of them be another name.
+#[test]
+fn a_model_is_set_by_its_whole_name() {
+    let text = format!("{TEXT}  p-0: {{ family: pair }}\n  p-0.5: {{ family: pair }}\n");
+    let experiment = one(&text, &["models.p-0.5.train.lr=1e-5", "models.p-0.train.lr=1e-4"]);
+    let lr = |name: &str| experiment.model(name).unwrap().train.lr;
+    assert_eq!((lr("p-0"), lr("p-0.5")), (Some(1e-4), Some(1e-5)));
+    let swept = read(&format!("{text}sweep: {{ models.p-0.5.train.lr: [1.0, 2.0] }}\n"), &[]);
+    assert_eq!(swept.unwrap()[0].experiment.models.len(), experiment.models.len() + 1);
+}
+
 #[test]
 fn features_come_with_the_program_or_from_a_file() {
     let features = |set: &str| {
