@@ -12,8 +12,8 @@ use tch::{Device, Kind, Tensor};
 pub struct Coded {
     /// What a family is told of them.
     pub data: DataSpec,
-    /// How many classes they show, whether a family is told or not.
-    shown: i64,
+    /// How many classes there are to be seen, whether a family is told of them or not.
+    kinds: i64,
 }
 
 /// The ground, the stripe's mean, how far its brightness varies, and how far a pixel does.
@@ -36,9 +36,9 @@ impl Coded {
         let num_classes = if width >= 4 { 4 } else { 2 };
         let blank =
             DataSpec { shape, num_classes, text: None, known_pixels: false, mean: 0.0, std: 1.0 };
-        let images = Self { data: blank, shown: num_classes }.images(&(0..256).collect::<Vec<_>>());
+        let images = Self { data: blank, kinds: num_classes }.images(&(0..256).collect::<Vec<_>>());
         Self {
-            shown: num_classes,
+            kinds: num_classes,
             data: DataSpec {
                 shape,
                 num_classes,
@@ -53,7 +53,7 @@ impl Coded {
     /// Images of one class, of which nothing is told.
     pub fn without_classes(mut self) -> Self {
         self.data.num_classes = 0;
-        self.shown = 1;
+        self.kinds = 1;
         self
     }
 
@@ -78,12 +78,12 @@ impl Coded {
 
     /// The class of image `number`.
     pub fn class(&self, number: u64) -> i64 {
-        (number as i64) % self.shown
+        (number as i64) % self.kinds
     }
 
     /// What stands in the place of a class where nothing is asked for.
     pub fn nothing(&self) -> i64 {
-        self.shown
+        self.kinds
     }
 
     /// The classes of image numbers.
@@ -105,14 +105,14 @@ impl Coded {
 
     /// What the images of each class have in common, f32 `[classes, c, h, w]`.
     pub fn templates(&self) -> Tensor {
-        let stripes = self.stripes(&(0..self.shown).collect::<Vec<_>>());
+        let stripes = self.stripes(&(0..self.kinds).collect::<Vec<_>>());
         &stripes * STRIPE + (1.0 - stripes) * GROUND
     }
 
     /// The class that each image shows: that of the nearest template.
     pub fn shown(&self, images: &Tensor) -> Vec<i64> {
         let templates = self.templates();
-        let distances: Vec<Tensor> = (0..self.shown)
+        let distances: Vec<Tensor> = (0..self.kinds)
             .map(|class| mean_square(images, &templates.narrow(0, class, 1)))
             .collect();
         let nearest = Tensor::stack(&distances, 1).argmin(1, false);
@@ -170,7 +170,7 @@ impl Coded {
     /// 1 where the stripe of each class is, f32 `[n, c, h, w]`.
     fn stripes(&self, classes: &[i64]) -> Tensor {
         let [c, h, w] = self.data.shape.dims();
-        let columns = Tensor::arange(w, (Kind::Int64, Device::Cpu)) * self.shown;
+        let columns = Tensor::arange(w, (Kind::Int64, Device::Cpu)) * self.kinds;
         let columns = columns.divide_scalar_mode(w, "floor"); // [w]
         let classes = Tensor::from_slice(classes).reshape([-1, 1, 1, 1]);
         let stripes = columns.eq_tensor(&classes).to_kind(Kind::Float);
