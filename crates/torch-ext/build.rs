@@ -3,8 +3,15 @@
 
 use std::{env, path::PathBuf};
 
-const SOURCES: [&str; 5] =
-    ["cpp/adamw.cpp", "cpp/autocast.cpp", "cpp/cuda.cpp", "cpp/flops.cpp", "cpp/lists.cpp"];
+const SOURCES: [&str; 7] = [
+    "cpp/adamw.cpp",
+    "cpp/autocast.cpp",
+    "cpp/cuda.cpp",
+    "cpp/flops.cpp",
+    "cpp/gate.cpp",
+    "cpp/lists.cpp",
+    "cpp/norm_silu.cpp",
+];
 
 fn main() {
     // torch-sys has `links = "tch"`, so what its build script says arrives as DEP_TCH_*.
@@ -25,6 +32,8 @@ fn main() {
         // libtorch was built with NDEBUG; without it some of its structs have another layout here than there.
         .define("NDEBUG", None)
         .define("_GLIBCXX_USE_CXX11_ABI", env::var("LIBTORCH_CXX11_ABI").as_deref().unwrap_or("1"))
+        // The threads that libtorch's own kernels run on.
+        .flag("-fopenmp")
         // libtorch's headers are full of unused parameters.
         .warnings(false)
         .files(SOURCES)
@@ -33,4 +42,5 @@ fn main() {
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
+    println!("cargo:rustc-link-lib=gomp");
 }

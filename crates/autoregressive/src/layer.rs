@@ -58,6 +58,18 @@ pub enum Gate {
 }
 
 impl Gate {
+    /// `x + bias`, and its first half of axis 1 gated by the second.
+    fn biased(self, x: &Tensor, bias: &Tensor) -> (Tensor, Tensor) {
+        match self {
+            Gate::Linear => torch_ext::bias_gate(x, bias).expect("a layer's bias fits its gates"),
+            Gate::Tanh => {
+                let sum = x + bias;
+                let gated = self.apply(&sum);
+                (sum, gated)
+            }
+        }
+    }
+
     /// Gates the first half of axis 1 by the second.
     pub(crate) fn apply(self, gates: &Tensor) -> Tensor {
         match self {
@@ -131,14 +143,15 @@ impl GatedLayer {
     ) -> (Tensor, Tensor) {
         let above = v.constant_pad_nd([0, 0, self.kernel.above(), 0]);
         let left = h.constant_pad_nd([self.kernel.left() - 1, 0, 0, 0]);
+        let (v_gates, v_gated) = self.gate.biased(&self.vertical.forward(&above), &bias.vertical);
         // In place: a pass over the features costs as much as a convolution of few channels.
-        let v_gates = self.vertical.forward(&above).g_add_(&bias.vertical);
         let across = self.across.forward(&v_gates);
-        let h_gates = self.horizontal.forward(&left).g_add_(&across).g_add_(&bias.horizontal);
+        let h_gates = self.horizontal.forward(&left).g_add_(&across);
+        let (_, h_gated) = self.gate.biased(&h_gates, &bias.horizontal);
         let drop = |x: Tensor| if dropout > 0.0 { x.dropout(dropout, true) } else { x };
-        let h = h + self.horizontal_out.forward(&drop(self.gate.apply(&h_gates)));
+        let h = h + self.horizontal_out.forward(&drop(h_gated));
         let v = match &self.vertical_out {
-            Some(out) => v + out.forward(&drop(self.gate.apply(&v_gates))),
+            Some(out) => v + out.forward(&drop(v_gated)),
             None => v,
         };
         (v, h)

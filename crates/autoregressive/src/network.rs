@@ -6,7 +6,8 @@ use crate::{
 };
 use paragone_core::{Conditions, DataSpec};
 use paragone_nn::{
-    ConditionEmbedding, CrossAttention, EncodedText, KnownPixels, conv, pixel::PixelHead,
+    ConditionEmbedding, CrossAttention, EncodedText, KnownPixels, channels_last, conv,
+    pixel::PixelHead,
 };
 use tch::{
     Device, Kind, Tensor,
@@ -135,7 +136,8 @@ impl Network {
     ///
     /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels. Of the parameters' kind, under autocast too.
     pub(crate) fn forward(&self, images: &Tensor, conditions: &Conditions, train: bool) -> Tensor {
-        let x = pixel_features(&images.to_kind(self.kind()), self.num_frequencies);
+        // From here on channels last, as pointwise convolutions and gates are quickest.
+        let x = channels_last(&pixel_features(&images.to_kind(self.kind()), self.num_frequencies));
         let reach = self.first_reach;
         let [.., height, width] = x.size()[..] else { panic!("images are [n, c, h, w]") };
         let above = x.narrow(2, 0, height - 1).constant_pad_nd([0, 0, reach, 0]);

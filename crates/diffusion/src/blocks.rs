@@ -1,7 +1,7 @@
 //! What the U-Net is made of: residual blocks told the noise level, self-attention, and the embedding of the noise level.
 
 use crate::layers::zero_conv;
-use paragone_nn::{conv, join_heads, linear, split_heads};
+use paragone_nn::{attend, conv, join_heads, linear, split_heads};
 use std::f64::consts::TAU;
 use tch::{
     Kind, Tensor,
@@ -37,11 +37,10 @@ impl ResBlock {
 
     /// `x`: `[n, in, h, w]`; `embedding`: `[n, embedding_dim]`. Returns `[n, out, h, w]`.
     pub fn forward(&self, x: &Tensor, embedding: &Tensor) -> Tensor {
-        let h = x.apply(&self.norm1).silu().apply(&self.conv1);
-        let film = embedding.apply(&self.film).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
-        // Sums in place: what they go into is new, and no gradient needs it as it was.
-        let h = (h.apply(&self.norm2) * (&film[0] + 1.0)).g_add_(&film[1]);
-        let mut h = h.silu().apply(&self.conv2);
+        let h = norm_silu(x, &self.norm1, None).apply(&self.conv1);
+        let film = embedding.apply(&self.film);
+        // The sum in place: what it goes into is new, and no gradient needs it as it was.
+        let mut h = norm_silu(&h, &self.norm2, Some(&film)).apply(&self.conv2);
         match &self.shortcut {
             None => h.g_add_(x),
             Some(shortcut) => h.g_add_(&x.apply(shortcut)),
@@ -73,16 +72,7 @@ impl SelfAttention {
         let (_, _, h, w) = x.size4().expect("feature maps have four dimensions");
         let qkv = x.apply(&self.norm).apply(&self.qkv).chunk(3, 1);
         let [q, k, v] = [0, 1, 2].map(|i| split_heads(&qkv[i], self.num_heads));
-        let mixed = Tensor::scaled_dot_product_attention(
-            &q,
-            &k,
-            &v,
-            None::<Tensor>,
-            0.0,
-            false,
-            None,
-            false,
-        );
+        let mixed = attend(&q, &k, &v, None);
         x + join_heads(&mixed, (h, w)).apply(&self.out)
     }
 }
@@ -112,6 +102,14 @@ impl NoiseEmbedding {
         let features = Tensor::cat(&[angles.cos(), angles.sin()], 1);
         features.apply(&self.linear1).silu().apply(&self.linear2)
     }
+}
+
+/// SiLU of the normalised features, scaled and shifted by `film` `[n, 2c]`.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub(crate) fn norm_silu(x: &Tensor, norm: &nn::GroupNorm, film: Option<&Tensor>) -> Tensor {
+    torch_ext::norm_silu(x, norm, film).expect("a layer's features have its channels")
 }
 
 pub(crate) fn norm(path: Path, channels: i64) -> nn::GroupNorm {

@@ -317,7 +317,7 @@ fn tuned_for_consistency_one_call_gives_one_image() {
             value.copy_(&trained[&name]);
         }
     });
-    train(&tuned_vars, &*tuned, 2e-3, 400);
+    train(&tuned_vars, &*tuned, 2e-3, 800);
     assert!(decided(&*tuned) > 0.5, "{}", decided(&*tuned));
     assert!(tuned.likelihood().is_err() && tuned.latents().is_err());
 }

@@ -4,11 +4,11 @@
 //! enough in arithmetic for a CPU.
 
 use crate::{
-    blocks::{NUM_GROUPS, NoiseEmbedding, ResBlock, SelfAttention, norm},
+    blocks::{NUM_GROUPS, NoiseEmbedding, ResBlock, SelfAttention, norm, norm_silu},
     layers::{strided_conv, upsample2x, zero_conv},
 };
 use paragone_core::{Conditions, DataSpec, Error, Result};
-use paragone_nn::{ConditionEmbedding, CrossAttention, conv};
+use paragone_nn::{ConditionEmbedding, CrossAttention, conv, depth_to_space, space_to_depth};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{
@@ -178,7 +178,7 @@ impl UNet {
                 Some((words, text)) => words.forward(&h, text),
                 None => h,
             };
-        let mut h = x.pixel_unshuffle(self.patch).apply(&self.entrance);
+        let mut h = space_to_depth(x, (self.patch, self.patch)).apply(&self.entrance);
         let mut skips = vec![h.shallow_clone()];
         for level in &self.down {
             for block in &level.blocks {
@@ -207,7 +207,7 @@ impl UNet {
                 h = upsample2x(&h).apply(upsample);
             }
         }
-        h.apply(&self.norm).silu().apply(&self.exit).pixel_shuffle(self.patch)
+        depth_to_space(&norm_silu(&h, &self.norm, None).apply(&self.exit), (self.patch, self.patch))
     }
 }
 

@@ -41,43 +41,29 @@ pub fn pytorch_init(fan_in: i64) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
+/// The same features `[n, c, h, w]`, those of one position side by side in memory: convolutions of such features give such features,
+/// and those of other orders are brought into this or a similar one first.
+pub fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
 /// Moves blocks of `factor.0` x `factor.1` positions into channels: `[n, c, h, w]` to
-/// `[n, c * factor.0 * factor.1, h / factor.0, w / factor.1]`. Pixel-unshuffle, for blocks that need not be square.
+/// `[n, c * factor.0 * factor.1, h / factor.0, w / factor.1]`, [channels last](channels_last). Pixel-unshuffle, for blocks that need not
+/// be square.
 pub fn space_to_depth(x: &Tensor, factor: (i64, i64)) -> Tensor {
     let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
     let (fh, fw) = factor;
-    x.reshape([n, c, h / fh, fh, w / fw, fw]).permute([0, 1, 3, 5, 2, 4]).reshape([
-        n,
-        c * fh * fw,
-        h / fh,
-        w / fw,
-    ])
+    let blocks = x.reshape([n, c, h / fh, fh, w / fw, fw]).permute([0, 2, 4, 1, 3, 5]);
+    blocks.reshape([n, h / fh, w / fw, c * fh * fw]).permute([0, 3, 1, 2])
 }
 
 /// The inverse of [`space_to_depth`].
 pub fn depth_to_space(x: &Tensor, factor: (i64, i64)) -> Tensor {
     let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
     let (fh, fw) = factor;
-    x.reshape([n, c / (fh * fw), fh, fw, h, w]).permute([0, 1, 4, 2, 5, 3]).reshape([
-        n,
-        c / (fh * fw),
-        h * fh,
-        w * fw,
-    ])
-}
-
-/// The positions of a feature map `[n, c, h, w]` as attention takes them, `[n, heads, h w, c / heads]`: one after the other in
-/// memory, as fused kernels demand.
-pub fn split_heads(map: &Tensor, heads: i64) -> Tensor {
-    let (n, c, h, w) = map.size4().expect("feature maps have four dimensions");
-    let positions = map.flatten(2, -1).transpose(1, 2).contiguous();
-    positions.reshape([n, h * w, heads, c / heads]).transpose(1, 2)
-}
-
-/// The inverse of [`split_heads`], for maps of this height and width.
-pub fn join_heads(positions: &Tensor, (h, w): (i64, i64)) -> Tensor {
-    let (n, heads, _, each) = positions.size4().expect("attention has four dimensions");
-    positions.transpose(-1, -2).reshape([n, heads * each, h, w])
+    let c = c / (fh * fw);
+    let blocks = x.reshape([n, c, fh, fw, h, w]).permute([0, 4, 2, 5, 3, 1]);
+    blocks.reshape([n, h * fh, w * fw, c]).permute([0, 3, 1, 2])
 }
 
 #[cfg(test)]
@@ -118,16 +104,6 @@ mod tests {
         assert!(largest <= 0.1 && largest > 0.099);
         assert!((variance / (0.01 / 3.0) - 1.0).abs() < 0.05);
         assert!(spread(layer.bs.as_ref().unwrap()).0 <= 0.1);
-    }
-
-    #[test]
-    fn heads_are_split_and_joined() {
-        let x = Tensor::arange(2 * 6 * 4 * 5, (Kind::Float, Device::Cpu)).reshape([2, 6, 4, 5]);
-        let split = split_heads(&x, 2);
-        assert_eq!(split.size(), [2, 2, 20, 3]);
-        // Of image 1, head 1, position (2, 3): its third number is channel 5.
-        assert_eq!(split.double_value(&[1, 1, 13, 2]), x.double_value(&[1, 5, 2, 3]));
-        assert!(join_heads(&split, (4, 5)).equal(&x));
     }
 
     #[test]

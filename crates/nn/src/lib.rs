@@ -1,17 +1,17 @@
 //! Layers that several families share, as functions of a [`tch::nn::Path`] with PyTorch's parameter names and
 //! initialisation.
 
+mod attention;
 mod condition;
 mod known;
 mod layers;
 pub mod pixel;
 mod text;
 
+pub use attention::{attend, join_heads, split_heads};
 pub use condition::{ConditionEmbedding, EmbeddedConditions};
 pub use known::KnownPixels;
-pub use layers::{
-    conv, depth_to_space, join_heads, linear, pytorch_init, space_to_depth, split_heads,
-};
+pub use layers::{channels_last, conv, depth_to_space, linear, pytorch_init, space_to_depth};
 pub use text::{CrossAttention, EncodedText, TextEncoder};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.

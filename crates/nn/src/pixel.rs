@@ -9,6 +9,7 @@ mod mixture;
 #[cfg(test)]
 mod tests;
 
+use crate::layers::channels_last;
 use mixture::{Mixture, bin_log_probs};
 use paragone_core::{NUM_LEVELS, to_levels};
 use schemars::JsonSchema;
@@ -119,13 +120,11 @@ impl PixelHead {
     }
 
     /// `features`, `[n, c, h, w]`, in the order in memory that makes the outputs of a pointwise convolution of them quickest to
-    /// score: a softmax wants the levels of a pixel side by side.
+    /// score: a softmax wants the levels of a pixel side by side, a mixture each parameter's of all pixels.
     pub fn arranged(&self, features: &Tensor) -> Tensor {
         match self.form {
-            Form::Softmax { .. } => {
-                features.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
-            }
-            Form::Mixture { .. } => features.shallow_clone(),
+            Form::Softmax { .. } => channels_last(features),
+            Form::Mixture { .. } => features.contiguous(),
         }
     }
 

@@ -2,7 +2,8 @@
 //! attention of feature maps to what it read.
 
 use crate::{
-    layers::{join_heads, linear, split_heads},
+    attention::{attend, join_heads, split_heads},
+    layers::linear,
     pytorch_init,
 };
 use paragone_core::TextSpec;
@@ -140,7 +141,7 @@ impl Block {
         let (n, length, _) = x.size3().expect("captions are [n, l, WIDTH]");
         let qkv = x.apply(&self.norm).apply(&self.qkv);
         let qkv = qkv.reshape([n, length, 3, HEADS, WIDTH / HEADS]).permute([2, 0, 3, 1, 4]);
-        let mixed = attend(&qkv.get(0), &qkv.get(1), &qkv.get(2), present);
+        let mixed = attend(&qkv.get(0), &qkv.get(1), &qkv.get(2), Some(present));
         let mixed = mixed.transpose(1, 2).reshape([n, length, WIDTH]);
         let x = x + mixed.apply(&self.out);
         let [first, second] = &self.mlp;
@@ -188,15 +189,9 @@ impl CrossAttention {
         let key_value = text.features.apply(&self.key_value);
         let key_value = key_value.reshape([n, -1, 2, heads, each]).permute([2, 0, 3, 1, 4]);
         let query = query.to_kind(key_value.kind());
-        let mixed = attend(&query, &key_value.get(0), &key_value.get(1), &text.present);
+        let mixed = attend(&query, &key_value.get(0), &key_value.get(1), Some(&text.present));
         x + join_heads(&mixed, (h, w)).apply(&self.out)
     }
-}
-
-/// Attention of queries `[n, heads, q, d]` to keys and values `[n, heads, l, d]` where `present`, bool `[n, l]`.
-fn attend(query: &Tensor, key: &Tensor, value: &Tensor, present: &Tensor) -> Tensor {
-    let mask = Some(present.unsqueeze(1).unsqueeze(1)); // [n, 1, 1, l]
-    Tensor::scaled_dot_product_attention(query, key, value, mask, 0.0, false, None, false)
 }
 
 fn layer_norm(path: &Path) -> nn::LayerNorm {

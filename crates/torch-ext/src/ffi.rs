@@ -49,6 +49,21 @@ unsafe extern "C" {
         n: usize,
         share: f64,
     ) -> *mut c_char;
+    pub fn torch_ext_bias_gate(
+        x: *const C_tensor,
+        bias: *const C_tensor,
+        sum: *mut *mut C_tensor,
+        gated: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub fn torch_ext_norm_silu(
+        x: *const C_tensor,
+        groups: i64,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        film: *const C_tensor,
+        eps: f64,
+        y: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub fn torch_ext_libtorch_cpu_path() -> *mut c_char;
     pub fn torch_ext_open_library(path: *const c_char) -> *mut c_char;
 }

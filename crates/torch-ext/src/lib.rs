@@ -1,4 +1,4 @@
-//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, operations on
+//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, two fused layers, operations on
 //! lists of tensors, autocast on every device, a FLOP counter,
 //! CUDA opened at run time, bytes shared without a copy, two facts about memory, and a way out.
 //!
@@ -12,8 +12,10 @@ mod error;
 mod exit;
 mod ffi;
 mod flops;
+mod gate;
 mod lists;
 mod memory;
+mod norm_silu;
 
 pub use adamw::AdamW;
 pub use autocast::{Autocast, computes_in_bf16};
@@ -22,5 +24,7 @@ pub use cuda::{open_cuda, synchronize};
 pub use error::Error;
 pub use exit::exit_at_once;
 pub use flops::FlopCounter;
+pub use gate::bias_gate;
 pub use lists::{clear_gradients, lerp, norm, scale};
 pub use memory::{peak_memory_bytes, tune_allocator};
+pub use norm_silu::norm_silu;

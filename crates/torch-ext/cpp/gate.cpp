@@ -1,0 +1,150 @@
+// A bias and a gate as one operation: on the CPU one pass over the features where there would be three.
+#include "catch.h"
+#include "features.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/glu.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <type_traits>
+
+namespace {
+
+using at::Tensor;
+using torch_ext::channels_last;
+using torch_ext::for_images;
+using torch_ext::for_kind;
+using torch_ext::load;
+using torch_ext::plain_floats;
+using torch_ext::sigmoid;
+using torch_ext::store;
+
+// Of one image: `gates` channels go in and `gates / 2` come out.
+struct Shape {
+  int64_t positions, gates;
+};
+
+// `bias` is one for all positions if `step` is 0, else one a position, `step` numbers apart.
+template <typename T>
+TORCH_EXT_INLINE void forward(const Shape& shape, const T* x, const float* bias, int64_t step, T* sum, T* gated) {
+  const int64_t n = shape.gates, c = n / 2;
+  for (int64_t p = 0; p < shape.positions; p++) {
+    const T* from = x + p * n;
+    const float* more = bias + p * step;
+    T *both = sum + p * n, *to = gated + p * c;
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) {
+      const float a = load(from[j]) + more[j], b = load(from[c + j]) + more[c + j];
+      store(&both[j], a);
+      store(&both[c + j], b);
+      store(&to[j], a * sigmoid(b));
+    }
+  }
+}
+
+// The gradient of the sum, from those of both results, of which one may be missing; `dbias` is its sum over positions.
+template <bool of_sum, bool of_gated, typename T>
+TORCH_EXT_INLINE void backward(const Shape& shape, const T* sum, const T* dsum, const T* dgated, T* dx, float* dbias) {
+  const int64_t n = shape.gates, c = n / 2;
+  for (int64_t j = 0; j < n; j++) dbias[j] = 0.0f;
+  for (int64_t p = 0; p < shape.positions; p++) {
+    const T* both = sum + p * n;
+    T* to = dx + p * n;
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) {
+      float da = 0.0f, db = 0.0f;
+      if constexpr (of_gated) {
+        const float s = sigmoid(load(both[c + j]));
+        da = load(dgated[p * c + j]) * s;
+        db = da * load(both[j]) * (1.0f - s);
+      }
+      if constexpr (of_sum) {
+        da += load(dsum[p * n + j]);
+        db += load(dsum[p * n + c + j]);
+      }
+      store(&to[j], da);
+      store(&to[c + j], db);
+      dbias[j] += da;
+      dbias[c + j] += db;
+    }
+  }
+}
+
+bool everywhere_the_same(const Tensor& bias) { return bias.size(2) == 1 && bias.size(3) == 1; }
+
+struct BiasGate : torch::autograd::Function<BiasGate> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const Tensor& features, const Tensor& biases) {
+    const Tensor x = channels_last(features);
+    const bool same = everywhere_the_same(biases);
+    const Tensor bias = same ? plain_floats(biases) : channels_last(biases.to(at::kFloat));
+    const Shape shape{x.size(2) * x.size(3), x.size(1)};
+    const Tensor sum = at::empty_like(x), gated = at::empty({x.size(0), shape.gates / 2, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+    for_kind(x.scalar_type(), [&](auto kind) {
+      using T = decltype(kind);
+      const T* from = x.const_data_ptr<T>();
+      const float* more = bias.const_data_ptr<float>();
+      T *both = sum.mutable_data_ptr<T>(), *to = gated.mutable_data_ptr<T>();
+      for_images(x.size(0), [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
+        const int64_t at = i * shape.positions * shape.gates;
+        ::forward(shape, from + at, more + (same ? i * shape.gates : at), same ? 0 : shape.gates, both + at, to + at / 2);
+      });
+    });
+    context->set_materialize_grads(false);
+    context->save_for_backward({sum});
+    context->saved_data["same"] = same;
+    context->saved_data["kind"] = static_cast<int64_t>(biases.scalar_type());
+    return {sum, gated};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "bias_gate cannot be differentiated twice on the CPU");
+    const Tensor sum = context->get_saved_variables()[0];
+    const auto laid_out = [&](const Tensor& gradient) { return gradient.defined() ? channels_last(gradient.to(sum.scalar_type())) : gradient; };
+    const Tensor dsum = laid_out(gradients[0]), dgated = laid_out(gradients[1]);
+    if (!dsum.defined() && !dgated.defined()) return {Tensor(), Tensor()};
+    const Shape shape{sum.size(2) * sum.size(3), sum.size(1)};
+    const Tensor dx = at::empty_like(sum), dbias = at::empty({sum.size(0), shape.gates, 1, 1}, sum.options().dtype(at::kFloat));
+    for_kind(sum.scalar_type(), [&](auto kind) {
+      using T = decltype(kind);
+      const auto data = [](const Tensor& gradient) { return gradient.defined() ? gradient.const_data_ptr<T>() : nullptr; };
+      const T *both = sum.const_data_ptr<T>(), *ds = data(dsum), *dg = data(dgated);
+      T* to = dx.mutable_data_ptr<T>();
+      float* of_bias = dbias.mutable_data_ptr<float>();
+      const auto behind = [](const T* first, int64_t numbers) { return first ? first + numbers : nullptr; };
+      const auto run = [&](auto of_sum, auto of_gated) {
+        for_images(sum.size(0), [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
+          const int64_t at = i * shape.positions * shape.gates;
+          ::backward<of_sum.value, of_gated.value>(shape, both + at, behind(ds, at), behind(dg, at / 2), to + at, of_bias + i * shape.gates);
+        });
+      };
+      if (!dg) run(std::true_type{}, std::false_type{});
+      else if (!ds) run(std::false_type{}, std::true_type{});
+      else run(std::true_type{}, std::true_type{});
+    });
+    const auto kind = static_cast<at::ScalarType>(context->saved_data["kind"].toInt());
+    return {dx, (context->saved_data["same"].toBool() ? dbias : dx).to(kind)};
+  }
+};
+
+torch::autograd::variable_list bias_gate(const Tensor& x, const Tensor& bias) {
+  TORCH_CHECK(x.dim() == 4 && x.size(1) % 2 == 0, "bias_gate takes features [n, 2c, h, w], not ", x.sizes());
+  TORCH_CHECK(bias.dim() == 4 && bias.size(0) == x.size(0) && bias.size(1) == x.size(1) && (everywhere_the_same(bias) || bias.sizes() == x.sizes()), "bias_gate of ", x.sizes(), " has a bias ",
+              bias.sizes());
+  if (torch_ext::has_kernels(x)) return BiasGate::apply(x, bias);
+  const Tensor sum = x + bias;
+  return {sum, at::glu(sum, 1)};
+}
+
+}  // namespace
+
+// `sum` and `gated` are new tensors, the caller's.
+extern "C" char* torch_ext_bias_gate(const Tensor* x, const Tensor* bias, Tensor** sum, Tensor** gated) {
+  return torch_ext::catching([&] {
+    const auto both = bias_gate(*x, *bias);
+    *sum = new Tensor(both[0]);
+    *gated = new Tensor(both[1]);
+  });
+}
