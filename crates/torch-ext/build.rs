@@ -34,6 +34,8 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", env::var("LIBTORCH_CXX11_ABI").as_deref().unwrap_or("1"))
         // The threads that libtorch's own kernels run on.
         .flag("-fopenmp")
+        // Else no loop with a comparison becomes vector instructions: nobody asks for the processor's flags of inexact ones.
+        .flag("-fno-trapping-math")
         // libtorch's headers are full of unused parameters.
         .warnings(false)
         .files(SOURCES)

@@ -3,7 +3,6 @@
 //! Weights are normal with the variance that keeps activations (He et al. 2015); the last layer of a residual branch
 //! begins at zero (FixUp, Zhang et al. 2019), so a network begins as its resolution changes alone.
 
-use paragone_nn::{depth_to_space, space_to_depth};
 use std::borrow::Borrow;
 use tch::{
     Tensor,
@@ -111,7 +110,7 @@ pub fn up_conv(path: &Path, inputs: i64, outputs: i64) -> nn::Conv2D {
 
 /// [`up_conv`]'s forward pass: `[n, inputs, h, w]` to `[n, outputs, 2h, 2w]`.
 pub fn upsample(layer: &nn::Conv2D, x: &Tensor) -> Tensor {
-    depth_to_space(&x.apply(layer), (2, 2))
+    x.apply(layer).pixel_shuffle(2)
 }
 
 /// Halves the resolution: every 2×2 pixels become channels, then a 1×1 convolution. Loses nothing by itself.
@@ -121,5 +120,5 @@ pub fn down_conv(path: &Path, inputs: i64, outputs: i64) -> nn::Conv2D {
 
 /// [`down_conv`]'s forward pass: `[n, inputs, h, w]` to `[n, outputs, h / 2, w / 2]`.
 pub fn downsample(layer: &nn::Conv2D, x: &Tensor) -> Tensor {
-    space_to_depth(x, (2, 2)).apply(layer)
+    x.pixel_unshuffle(2).apply(layer)
 }

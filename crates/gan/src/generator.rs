@@ -5,7 +5,7 @@ use crate::{
     blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
 };
 use paragone_core::{Conditions, DataSpec, Noise};
-use paragone_nn::{ConditionEmbedding, CrossAttention, KnownPixels, channels_last, depth_to_space};
+use paragone_nn::{ConditionEmbedding, CrossAttention, KnownPixels};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Path},
@@ -105,8 +105,7 @@ impl GeneratorNet {
             leaky_relu(&leaky_relu(&inputs.apply(first)).apply(second)) // [n, style_dim]
         });
         let [channels, height, width] = self.base_dims;
-        let x = inputs.apply(&self.base).view([-1, channels, height, width]);
-        let mut x = channels_last(&x);
+        let mut x = inputs.apply(&self.base).view([-1, channels, height, width]);
         let mut noise = draw.pixels.iter();
         for Resolution { blocks, words, known, up } in &self.resolutions {
             if let Some((pixels, known)) = known.as_ref().zip(conditions.known.as_ref()) {
@@ -122,7 +121,7 @@ impl GeneratorNet {
                 x = blocks::upsample(up, &x);
             }
         }
-        let image = depth_to_space(&leaky_relu(&x).apply(&self.image), (self.patch, self.patch));
+        let image = leaky_relu(&x).apply(&self.image).pixel_shuffle(self.patch);
         image.to_kind(draw.z.kind())
     }
 

@@ -54,7 +54,7 @@ pub fn space_to_depth(x: &Tensor, factor: (i64, i64)) -> Tensor {
     let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
     let (fh, fw) = factor;
     let blocks = x.reshape([n, c, h / fh, fh, w / fw, fw]).permute([0, 2, 4, 1, 3, 5]);
-    blocks.reshape([n, h / fh, w / fw, c * fh * fw]).permute([0, 3, 1, 2])
+    channels_last(&blocks.reshape([n, h / fh, w / fw, c * fh * fw]).permute([0, 3, 1, 2]))
 }
 
 /// The inverse of [`space_to_depth`].
@@ -63,7 +63,7 @@ pub fn depth_to_space(x: &Tensor, factor: (i64, i64)) -> Tensor {
     let (fh, fw) = factor;
     let c = c / (fh * fw);
     let blocks = x.reshape([n, c, fh, fw, h, w]).permute([0, 4, 2, 5, 3, 1]);
-    blocks.reshape([n, h * fh, w * fw, c]).permute([0, 3, 1, 2])
+    channels_last(&blocks.reshape([n, h * fh, w * fw, c]).permute([0, 3, 1, 2]))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use crate::{
     gaussian::Gaussian,
     layers::{Bottleneck, ResBlock},
 };
-use paragone_nn::conv;
+use paragone_nn::{channels_last, conv};
 use tch::{
     Tensor,
     nn::{self, Path},
@@ -59,7 +59,7 @@ impl Group {
             Gaussian::from_layer(&self.posterior.forward(&both))
         });
         let z = choose(prior, posterior);
-        let h = h + residual + z.apply(&self.embed);
+        let h = h + residual + channels_last(&z).apply(&self.embed);
         self.blocks.iter().fold(h, |h, block| block.forward(&h))
     }
 }
