@@ -71,7 +71,9 @@ impl Model {
         let params = self.ladder.decode(&condition, Some(&features), &mut |choice| {
             let posterior = choice.posterior.expect("the decoder has features");
             kl.push(posterior.kl(&choice.prior));
-            posterior.at(&posterior.mean.randn_like())
+            // Not `randn_like`, which draws in the order of the mean's memory.
+            let mean = &posterior.mean;
+            posterior.at(&Tensor::randn(mean.size(), (mean.kind(), mean.device())))
         });
         Bound { log_likelihood: self.log_likelihood(&params, batch), kl }
     }
