@@ -39,15 +39,15 @@ struct Shape {
 struct Affine {
   const float *weight, *bias, *film;
 
-  TORCH_EXT_INLINE float gain(const Shape& shape, int64_t j) const { return film ? 1.0f + film[j] : 1.0f; }
-  TORCH_EXT_INLINE float shift(const Shape& shape, int64_t j) const { return film ? film[shape.channels + j] : 0.0f; }
+  float gain(int64_t j) const { return film ? 1.0f + film[j] : 1.0f; }
+  float shift(const Shape& shape, int64_t j) const { return film ? film[shape.channels + j] : 0.0f; }
 };
 
 // Before SiLU every channel is `slope` times the features plus `offset`.
 void channel_maps(const Shape& shape, const Affine& affine, const float* mean, const float* rstd, float* slope, float* offset) {
   for (int64_t j = 0; j < shape.channels; j++) {
     const int64_t g = j / shape.group_channels();
-    const float gain = affine.gain(shape, j);
+    const float gain = affine.gain(j);
     slope[j] = rstd[g] * affine.weight[j] * gain;
     offset[j] = affine.bias[j] * gain + affine.shift(shape, j) - mean[g] * slope[j];
   }
@@ -114,7 +114,7 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const Affine& affine, const T
     double of_ones = 0, of_features = 0;
     for (int64_t j = g * shape.group_channels(); j < (g + 1) * shape.group_channels(); j++) {
       product[j] = rstd[g] * (product[j] - mean[g] * sum[j]);
-      const float gain = affine.gain(shape, j);
+      const float gain = affine.gain(j);
       of_ones += gain * affine.weight[j] * sum[j];
       of_features += gain * affine.weight[j] * product[j];
       dweight[j] = gain * product[j];

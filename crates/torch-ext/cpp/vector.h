@@ -10,8 +10,14 @@ namespace torch_ext {
 #define TORCH_EXT_INLINE inline __attribute__((always_inline))
 
 #if defined(__x86_64__)
+#if defined(__clang__)
+#define TORCH_EXT_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
+#else
+#define TORCH_EXT_AVX512 "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"
+#endif
+
 template <typename Body>
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) void on_avx512(const Body& body) {
+__attribute__((target(TORCH_EXT_AVX512))) void on_avx512(const Body& body) {
   body();
 }
 
