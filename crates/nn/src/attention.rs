@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 /// Vaswani et al. 2017, equation 1.
 pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, present: Option<&Tensor>) -> Tensor {
     let present = present.map(|present| present.unsqueeze(1).unsqueeze(1)); // [n, 1, 1, l]
-    // On the way back through the CPU's fused kernel, bf16 takes five times as long as through products of matrices.
+    // On the way back through the CPU's fused kernel, bf16 takes several times as long as through products of matrices.
     if query.device() == Device::Cpu && query.kind() == Kind::BFloat16 {
         let width = query.size().last().copied().expect("queries have four dimensions");
         let scores = (query * (width as f64).powf(-0.5)).matmul(&key.transpose(-1, -2));

@@ -14,13 +14,7 @@
 namespace {
 
 using at::Tensor;
-using torch_ext::channels_last;
-using torch_ext::for_images;
-using torch_ext::for_kind;
-using torch_ext::load;
-using torch_ext::plain_floats;
-using torch_ext::sigmoid;
-using torch_ext::store;
+using namespace torch_ext;
 
 // Of one image: `gates` channels go in and `gates / 2` come out.
 struct Shape {
@@ -133,7 +127,7 @@ torch::autograd::variable_list bias_gate(const Tensor& x, const Tensor& bias) {
   TORCH_CHECK(x.dim() == 4 && x.size(1) % 2 == 0, "bias_gate takes features [n, 2c, h, w], not ", x.sizes());
   TORCH_CHECK(bias.dim() == 4 && bias.size(0) == x.size(0) && bias.size(1) == x.size(1) && (everywhere_the_same(bias) || bias.sizes() == x.sizes()), "bias_gate of ", x.sizes(), " has a bias ",
               bias.sizes());
-  if (torch_ext::has_kernels(x)) return BiasGate::apply(x, bias);
+  if (has_kernels(x)) return BiasGate::apply(x, bias);
   const Tensor sum = x + bias;
   return {sum, at::glu(sum, 1)};
 }

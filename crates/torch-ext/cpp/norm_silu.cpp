@@ -18,18 +18,11 @@
 namespace {
 
 using at::Tensor;
-using torch_ext::channels_last;
-using torch_ext::for_images;
-using torch_ext::for_kind;
-using torch_ext::load;
-using torch_ext::plain_floats;
-using torch_ext::sigmoid;
-using torch_ext::store;
+using namespace torch_ext;
 
 // Features of an image lie position by position (channels last), `positions` times `channels` numbers.
 struct Shape {
   int64_t images, positions, channels, groups;
-  float eps;
 
   int64_t group_channels() const { return channels / groups; }
   float group_size() const { return static_cast<float>(positions * group_channels()); }
@@ -64,7 +57,7 @@ void group_means(const Shape& shape, const float* sums, float* means) {
 
 // One image. `mean` and `rstd` are for its groups, and kept for the way back.
 template <typename T>
-TORCH_EXT_INLINE void forward(const Shape& shape, const Affine& affine, const T* x, T* y, float* mean, float* rstd, std::vector<float>& scratch) {
+TORCH_EXT_INLINE void forward(const Shape& shape, const Affine& affine, float eps, const T* x, T* y, float* mean, float* rstd, std::vector<float>& scratch) {
   const int64_t c = shape.channels;
   scratch.assign(2 * c, 0.0f);
   float *first = scratch.data(), *second = first + c;
@@ -80,7 +73,7 @@ TORCH_EXT_INLINE void forward(const Shape& shape, const Affine& affine, const T*
       second[j] += d * d;
     }
   group_means(shape, second, rstd);
-  for (int64_t g = 0; g < shape.groups; g++) rstd[g] = 1.0f / std::sqrt(rstd[g] + shape.eps);
+  for (int64_t g = 0; g < shape.groups; g++) rstd[g] = 1.0f / std::sqrt(rstd[g] + eps);
   float *slope = first, *offset = second;
   channel_maps(shape, affine, mean, rstd, slope, offset);
   for (int64_t p = 0; p < shape.positions; p++)
@@ -145,7 +138,7 @@ Affine affine_of(const Tensor& weight, const Tensor& bias, const Tensor& film, i
 struct NormSilu : torch::autograd::Function<NormSilu> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& features, const Tensor& weights, const Tensor& biases, const std::optional<Tensor>& films, int64_t groups, double eps) {
     const Tensor x = channels_last(features), weight = plain_floats(weights), bias = plain_floats(biases), film = films ? plain_floats(*films) : Tensor();
-    const Shape shape{x.size(0), x.size(2) * x.size(3), x.size(1), groups, static_cast<float>(eps)};
+    const Shape shape{x.size(0), x.size(2) * x.size(3), x.size(1), groups};
     const Tensor y = at::empty_like(x), mean = at::empty({x.size(0), groups}, x.options().dtype(at::kFloat)), rstd = at::empty_like(mean);
     for_kind(x.scalar_type(), [&](auto kind) {
       using T = decltype(kind);
@@ -154,12 +147,11 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
       float *means = mean.mutable_data_ptr<float>(), *rstds = rstd.mutable_data_ptr<float>();
       for_images(shape.images, [&](int64_t i, std::vector<float>& scratch) TORCH_EXT_VECTORISED {
         const int64_t at = i * shape.positions * shape.channels;
-        ::forward(shape, affine_of(weight, bias, film, i), from + at, to + at, means + i * groups, rstds + i * groups, scratch);
+        ::forward(shape, affine_of(weight, bias, film, i), static_cast<float>(eps), from + at, to + at, means + i * groups, rstds + i * groups, scratch);
       });
     });
     context->save_for_backward({x, weight, bias, film, mean, rstd});
     context->saved_data["groups"] = groups;
-    context->saved_data["eps"] = eps;
     context->saved_data["film"] = films ? static_cast<int64_t>(films->scalar_type()) : int64_t{-1};
     return y;
   }
@@ -169,7 +161,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &film = saved[3], &mean = saved[4], &rstd = saved[5];
     const int64_t groups = context->saved_data["groups"].toInt(), kind = context->saved_data["film"].toInt();
-    const Shape shape{x.size(0), x.size(2) * x.size(3), x.size(1), groups, static_cast<float>(context->saved_data["eps"].toDouble())};
+    const Shape shape{x.size(0), x.size(2) * x.size(3), x.size(1), groups};
     const Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
     const Tensor dx = at::empty_like(x), dweight = at::empty({shape.images, shape.channels}, mean.options()), dbias = at::empty_like(dweight);
     const Tensor dfilm = film.defined() ? at::empty_like(film) : Tensor();
@@ -194,7 +186,7 @@ Tensor norm_silu(const Tensor& x, int64_t groups, const Tensor& weight, const Te
   TORCH_CHECK(x.dim() == 4 && groups > 0 && x.size(1) % groups == 0, "norm_silu takes features [n, c, h, w] whose channels ", groups, " groups divide, not ", x.sizes());
   TORCH_CHECK(weight.numel() == x.size(1) && bias.numel() == x.size(1), "norm_silu of ", x.size(1), " channels has ", weight.numel(), " weights and ", bias.numel(), " biases");
   TORCH_CHECK(!film || (film->dim() == 2 && film->size(0) == x.size(0) && film->size(1) == 2 * x.size(1)), "norm_silu of ", x.sizes(), " has scales and shifts ", film->sizes());
-  if (torch_ext::has_kernels(x) && weight.scalar_type() == at::kFloat) return NormSilu::apply(x, weight, bias, film, groups, eps);
+  if (has_kernels(x) && weight.scalar_type() == at::kFloat) return NormSilu::apply(x, weight, bias, film, groups, eps);
   const Tensor normal = at::group_norm(x, groups, weight, bias, eps);
   if (!film) return at::silu(normal);
   const auto halves = film->unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
