@@ -23,7 +23,8 @@ fn main() {
     println!("cargo:libtorch_lib={}", lib.display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
 
-    cc::Build::new()
+    let mut build = cc::Build::new();
+    build
         .cpp(true)
         .std("c++17")
         .pic(true)
@@ -38,11 +39,12 @@ fn main() {
         .flag("-fno-trapping-math")
         // libtorch's headers are full of unused parameters.
         .warnings(false)
-        .files(SOURCES)
-        .compile("torch_ext_cpp");
+        .files(SOURCES);
+    let openmp = if build.get_compiler().is_like_clang() { "omp" } else { "gomp" };
+    build.compile("torch_ext_cpp");
 
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
-    println!("cargo:rustc-link-lib=gomp");
+    println!("cargo:rustc-link-lib={openmp}");
 }

@@ -40,7 +40,7 @@ impl DiffusionModel {
         let x0 = &batch.images - self.data.mean;
         let sigmas = self.training_sigmas(batch.len());
         let lower: Vec<f64> = sigmas.iter().map(|&sigma| config.lower(sigma, progress)).collect();
-        let eps = x0.randn_like();
+        let eps = Tensor::randn(x0.size(), (Kind::Float, x0.device()));
         let noised = |sigmas: &[f64]| &x0 + &eps * per_image_column(sigmas, &x0);
         // Sent to the device before the network runs there.
         let clean: Vec<f64> = lower.iter().map(|&sigma| f64::from(sigma == 0.0)).collect();

@@ -197,7 +197,7 @@ impl Generator for DiffusionModel {
         let x0 = &batch.images - self.data.mean;
         let sigmas = self.training_sigmas(batch.len());
         let coefficients = self.coefficients(&sigmas);
-        let eps = x0.randn_like();
+        let eps = Tensor::randn(x0.size(), (Kind::Float, x0.device()));
         let x = &x0 + &eps * per_image_column(&sigmas, &x0);
         let target = &x0 * column(&coefficients, |c| c.target().0, &x0)
             + eps * column(&coefficients, |c| c.target().1, &x0);

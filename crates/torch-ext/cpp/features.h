@@ -23,7 +23,7 @@ void for_kind(at::ScalarType kind, const Body& body) {
   else body(c10::BFloat16{});
 }
 
-// Calls `body(image, scratch)` for every image, on all threads, each with a scratch of its own. To be inlined, as in `vectorised`.
+// Calls `body(image, scratch)` for every image; threads share the images out and have a scratch each. To be inlined, as in `vectorised`.
 template <typename Body>
 void for_images(int64_t images, const Body& body) {
   at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {

@@ -1,4 +1,4 @@
-// A bias and a gate as one operation: on the CPU one pass over the features where there would be three.
+// A bias and a gate as one operation: on the CPU one pass over the features where there would be two.
 #include "catch.h"
 #include "features.h"
 
@@ -26,15 +26,15 @@ template <typename T>
 TORCH_EXT_INLINE void forward(const Shape& shape, const T* x, const float* bias, int64_t step, T* sum, T* gated) {
   const int64_t n = shape.gates, c = n / 2;
   for (int64_t p = 0; p < shape.positions; p++) {
-    const T* from = x + p * n;
-    const float* more = bias + p * step;
-    T *both = sum + p * n, *to = gated + p * c;
+    const T* x_here = x + p * n;
+    const float* bias_here = bias + p * step;
+    T *sum_here = sum + p * n, *gated_here = gated + p * c;
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) {
-      const float a = load(from[j]) + more[j], b = load(from[c + j]) + more[c + j];
-      store(&both[j], a);
-      store(&both[c + j], b);
-      store(&to[j], a * sigmoid(b));
+      const float a = load(x_here[j]) + bias_here[j], b = load(x_here[c + j]) + bias_here[c + j];
+      store(&sum_here[j], a);
+      store(&sum_here[c + j], b);
+      store(&gated_here[j], a * sigmoid(b));
     }
   }
 }
@@ -45,22 +45,22 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const T* sum, const T* dsum, 
   const int64_t n = shape.gates, c = n / 2;
   for (int64_t j = 0; j < n; j++) dbias[j] = 0.0f;
   for (int64_t p = 0; p < shape.positions; p++) {
-    const T* both = sum + p * n;
-    T* to = dx + p * n;
+    const T* sum_here = sum + p * n;
+    T* dx_here = dx + p * n;
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) {
       float da = 0.0f, db = 0.0f;
       if constexpr (of_gated) {
-        const float s = sigmoid(load(both[c + j]));
+        const float s = sigmoid(load(sum_here[c + j]));
         da = load(dgated[p * c + j]) * s;
-        db = da * load(both[j]) * (1.0f - s);
+        db = da * load(sum_here[j]) * (1.0f - s);
       }
       if constexpr (of_sum) {
         da += load(dsum[p * n + j]);
         db += load(dsum[p * n + c + j]);
       }
-      store(&to[j], da);
-      store(&to[c + j], db);
+      store(&dx_here[j], da);
+      store(&dx_here[c + j], db);
       dbias[j] += da;
       dbias[c + j] += db;
     }
@@ -78,18 +78,18 @@ struct BiasGate : torch::autograd::Function<BiasGate> {
     const Tensor sum = at::empty_like(x), gated = at::empty({x.size(0), shape.gates / 2, x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
     for_kind(x.scalar_type(), [&](auto kind) {
       using T = decltype(kind);
-      const T* from = x.const_data_ptr<T>();
-      const float* more = bias.const_data_ptr<float>();
-      T *both = sum.mutable_data_ptr<T>(), *to = gated.mutable_data_ptr<T>();
+      const T* x_data = x.const_data_ptr<T>();
+      const float* bias_data = bias.const_data_ptr<float>();
+      T *sum_data = sum.mutable_data_ptr<T>(), *gated_data = gated.mutable_data_ptr<T>();
       for_images(x.size(0), [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
         const int64_t at = i * shape.positions * shape.gates;
-        ::forward(shape, from + at, more + (same ? i * shape.gates : at), same ? 0 : shape.gates, both + at, to + at / 2);
+        ::forward(shape, x_data + at, bias_data + (same ? i * shape.gates : at), same ? 0 : shape.gates, sum_data + at, gated_data + at / 2);
       });
     });
     context->set_materialize_grads(false);
     context->save_for_backward({sum});
     context->saved_data["same"] = same;
-    context->saved_data["kind"] = static_cast<int64_t>(biases.scalar_type());
+    context->saved_data["bias_kind"] = static_cast<int64_t>(biases.scalar_type());
     return {sum, gated};
   }
 
@@ -104,22 +104,22 @@ struct BiasGate : torch::autograd::Function<BiasGate> {
     for_kind(sum.scalar_type(), [&](auto kind) {
       using T = decltype(kind);
       const auto data = [](const Tensor& gradient) { return gradient.defined() ? gradient.const_data_ptr<T>() : nullptr; };
-      const T *both = sum.const_data_ptr<T>(), *ds = data(dsum), *dg = data(dgated);
-      T* to = dx.mutable_data_ptr<T>();
-      float* of_bias = dbias.mutable_data_ptr<float>();
+      const T *sum_data = sum.const_data_ptr<T>(), *dsum_data = data(dsum), *dgated_data = data(dgated);
+      T* dx_data = dx.mutable_data_ptr<T>();
+      float* dbias_data = dbias.mutable_data_ptr<float>();
       const auto behind = [](const T* first, int64_t numbers) { return first ? first + numbers : nullptr; };
       const auto run = [&](auto of_sum, auto of_gated) {
         for_images(sum.size(0), [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
           const int64_t at = i * shape.positions * shape.gates;
-          ::backward<of_sum.value, of_gated.value>(shape, both + at, behind(ds, at), behind(dg, at / 2), to + at, of_bias + i * shape.gates);
+          ::backward<of_sum.value, of_gated.value>(shape, sum_data + at, behind(dsum_data, at), behind(dgated_data, at / 2), dx_data + at, dbias_data + i * shape.gates);
         });
       };
-      if (!dg) run(std::true_type{}, std::false_type{});
-      else if (!ds) run(std::false_type{}, std::true_type{});
+      if (!dgated_data) run(std::true_type{}, std::false_type{});
+      else if (!dsum_data) run(std::false_type{}, std::true_type{});
       else run(std::true_type{}, std::true_type{});
     });
-    const auto kind = static_cast<at::ScalarType>(context->saved_data["kind"].toInt());
-    return {dx, (context->saved_data["same"].toBool() ? dbias : dx).to(kind)};
+    const auto bias_kind = static_cast<at::ScalarType>(context->saved_data["bias_kind"].toInt());
+    return {dx, (context->saved_data["same"].toBool() ? dbias : dx).to(bias_kind)};
   }
 };
 
@@ -127,8 +127,9 @@ torch::autograd::variable_list bias_gate(const Tensor& x, const Tensor& bias) {
   TORCH_CHECK(x.dim() == 4 && x.size(1) % 2 == 0, "bias_gate takes features [n, 2c, h, w], not ", x.sizes());
   TORCH_CHECK(bias.dim() == 4 && bias.size(0) == x.size(0) && bias.size(1) == x.size(1) && (everywhere_the_same(bias) || bias.sizes() == x.sizes()), "bias_gate of ", x.sizes(), " has a bias ",
               bias.sizes());
+  TORCH_CHECK(bias.device() == x.device(), "bias_gate of features on ", x.device(), " has a bias on ", bias.device());
   if (has_kernels(x)) return BiasGate::apply(x, bias);
-  const Tensor sum = x + bias;
+  const Tensor sum = x + bias.to(x.scalar_type());
   return {sum, at::glu(sum, 1)};
 }
 

@@ -20,7 +20,10 @@ static std::vector<Tensor> list(Tensor* const* tensors, size_t n) {
 
 extern "C" char* torch_ext_clear_gradients(Tensor* const* tensors, size_t n) {
   return torch_ext::catching([&] {
-    for (size_t i = 0; i < n; i++) tensors[i]->mutable_grad().reset();
+    for (size_t i = 0; i < n; i++) {
+      TORCH_CHECK(tensors[i]->defined(), "tensor ", i, " is undefined");
+      tensors[i]->mutable_grad().reset();
+    }
   });
 }
 

@@ -1,4 +1,4 @@
-// Group normalisation, FiLM and SiLU as one operation: on the CPU one pass over the features where there would be four.
+// Group normalisation, FiLM and SiLU as one operation: on the CPU three passes over the features of an image, while they are in its cache.
 #include "catch.h"
 #include "features.h"
 
@@ -11,6 +11,7 @@
 #include <ATen/ops/silu.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -89,8 +90,9 @@ template <typename T>
 TORCH_EXT_INLINE void backward(const Shape& shape, const Affine& affine, const T* x, const T* dy, const float* mean, const float* rstd, T* dx, float* dweight, float* dbias, float* dfilm,
                                std::vector<float>& scratch) {
   const int64_t c = shape.channels, n = shape.positions * c;
-  scratch.assign(4 * c + n, 0.0f);
+  scratch.resize(4 * c + n);
   float *slope = scratch.data(), *offset = slope + c, *sum = offset + c, *product = sum + c, *dz = product + c;
+  std::fill(sum, dz, 0.0f);
   channel_maps(shape, affine, mean, rstd, slope, offset);
   for (int64_t p = 0; p < shape.positions; p++)
 #pragma omp simd
@@ -152,7 +154,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
     });
     context->save_for_backward({x, weight, bias, film, mean, rstd});
     context->saved_data["groups"] = groups;
-    context->saved_data["film"] = films ? static_cast<int64_t>(films->scalar_type()) : int64_t{-1};
+    context->saved_data["film_kind"] = films ? static_cast<int64_t>(films->scalar_type()) : int64_t{-1};
     return y;
   }
 
@@ -160,7 +162,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
     TORCH_CHECK(!at::GradMode::is_enabled(), "norm_silu cannot be differentiated twice on the CPU");
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &film = saved[3], &mean = saved[4], &rstd = saved[5];
-    const int64_t groups = context->saved_data["groups"].toInt(), kind = context->saved_data["film"].toInt();
+    const int64_t groups = context->saved_data["groups"].toInt(), film_kind = context->saved_data["film_kind"].toInt();
     const Shape shape{x.size(0), x.size(2) * x.size(3), x.size(1), groups};
     const Tensor dy = channels_last(gradients[0].to(x.scalar_type()));
     const Tensor dx = at::empty_like(x), dweight = at::empty({shape.images, shape.channels}, mean.options()), dbias = at::empty_like(dweight);
@@ -177,7 +179,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
                    scratch);
       });
     });
-    const Tensor of_film = film.defined() ? dfilm.to(static_cast<at::ScalarType>(kind)) : Tensor();
+    const Tensor of_film = film.defined() ? dfilm.to(static_cast<at::ScalarType>(film_kind)) : Tensor();
     return {dx, dweight.sum(0), dbias.sum(0), of_film, Tensor(), Tensor()};
   }
 };
@@ -186,10 +188,12 @@ Tensor norm_silu(const Tensor& x, int64_t groups, const Tensor& weight, const Te
   TORCH_CHECK(x.dim() == 4 && groups > 0 && x.size(1) % groups == 0, "norm_silu takes features [n, c, h, w] whose channels ", groups, " groups divide, not ", x.sizes());
   TORCH_CHECK(weight.numel() == x.size(1) && bias.numel() == x.size(1), "norm_silu of ", x.size(1), " channels has ", weight.numel(), " weights and ", bias.numel(), " biases");
   TORCH_CHECK(!film || (film->dim() == 2 && film->size(0) == x.size(0) && film->size(1) == 2 * x.size(1)), "norm_silu of ", x.sizes(), " has scales and shifts ", film->sizes());
+  for (const Tensor* other : {&weight, &bias, film ? &*film : &bias}) TORCH_CHECK(other->device() == x.device(), "norm_silu of features on ", x.device(), " has parameters on ", other->device());
   if (has_kernels(x) && weight.scalar_type() == at::kFloat) return NormSilu::apply(x, weight, bias, film, groups, eps);
   const Tensor normal = at::group_norm(x, groups, weight, bias, eps);
   if (!film) return at::silu(normal);
-  const auto halves = film->unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
+  // Scales of low precision are near zero, where it is finer than near one.
+  const auto halves = film->to(normal.scalar_type()).unsqueeze(-1).unsqueeze(-1).chunk(2, 1);
   return at::silu(normal * (halves[0] + 1) + halves[1]);
 }
 

@@ -82,6 +82,7 @@ TORCH_EXT_INLINE float exponential(float x) {
   return as_float(as_bits(p) + (as_bits(shifted) << 23));
 }
 
-TORCH_EXT_INLINE float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
+// Not a number stays none, which `exponential` does not promise.
+TORCH_EXT_INLINE float sigmoid(float x) { return x != x ? x : 1.0f / (1.0f + exponential(-x)); }
 
 }  // namespace torch_ext

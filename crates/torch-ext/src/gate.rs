@@ -6,11 +6,11 @@ use tch::Tensor;
 
 /// `x + bias`, and its first half of the channels times the sigmoid of the second (Dauphin et al. 2017): `[n, 2c, h, w]` and `[n, c, h, w]`.
 ///
-/// `x` is f32 or bf16 `[n, 2c, h, w]`; `bias` is `[n, 2c, 1, 1]`, or as large as `x`. On the CPU both results are channels last, as
-/// convolutions there like them, and cannot be differentiated twice.
+/// `x` is `[n, 2c, h, w]`; `bias` is `[n, 2c, 1, 1]`, or as large as `x`. Both results are of the kind of `x`. On the CPU, in f32 and
+/// bf16, they come from one pass, lie channels last, as convolutions there like them, and cannot be differentiated twice.
 ///
 /// # Errors
-/// If the shapes do not fit together or a tensor is undefined.
+/// If the shapes or devices do not fit together or a tensor is undefined.
 pub fn bias_gate(x: &Tensor, bias: &Tensor) -> Result<(Tensor, Tensor), Error> {
     let (mut sum, mut gated) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: pointers to live tensors; without a message `sum` and `gated` are new tensors that are ours.
@@ -25,12 +25,8 @@ pub fn bias_gate(x: &Tensor, bias: &Tensor) -> Result<(Tensor, Tensor), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::largest_difference;
     use tch::{Device, Kind};
-
-    fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-        let [a, b] = [a, b].map(|t| t.to_kind(Kind::Double));
-        ((a - &b).abs().max() / b.abs().max()).double_value(&[])
-    }
 
     #[test]
     fn is_a_sum_and_its_gate_both_ways() {
@@ -71,6 +67,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// What convolutions hand on lies channels last, what is cut out of it has gaps, and there may be no image at all.
+    #[test]
+    fn features_may_lie_in_any_order() {
+        let normal = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
+        let plain = normal(&[3, 20, 5, 7]);
+        let last = plain.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
+        for x in [&plain, &last, &last.narrow(1, 4, 12), &last.narrow(0, 0, 0)] {
+            let x = x.detach().set_requires_grad(true);
+            let bias = normal(&[x.size()[0], x.size()[1], 1, 1]);
+            let (sum, gated) = bias_gate(&x, &bias).unwrap();
+            let slopes = |results: [&Tensor; 2]| {
+                let total = results[0].sin().sum(Kind::Float) + results[1].cos().sum(Kind::Float);
+                Tensor::run_backward(&[total], &[&x], true, false).remove(0)
+            };
+            let want = &x + &bias;
+            let want_slope = slopes([&want, &want.glu(1)]);
+            assert!(sum.allclose(&want, 1e-6, 1e-6, false));
+            assert!(gated.allclose(&want.glu(1), 1e-6, 1e-6, false));
+            assert!(slopes([&sum, &gated]).allclose(&want_slope, 1e-5, 1e-6, false));
+        }
+    }
+
+    #[test]
+    fn not_a_number_stays_none() {
+        // One whose bits are all low ones.
+        let odd = f32::from_bits(0x7fc0_0001);
+        let x = Tensor::from_slice(&[1.0, 2.0, odd, -odd]).reshape([1, 4, 1, 1]);
+        let (_, gated) = bias_gate(&x, &x.zeros_like()).unwrap();
+        assert!(bool::try_from(gated.isnan().all()).unwrap());
     }
 
     #[test]

@@ -28,3 +28,10 @@ pub use gate::bias_gate;
 pub use lists::{clear_gradients, lerp, norm, scale};
 pub use memory::{peak_memory_bytes, tune_allocator};
 pub use norm_silu::norm_silu;
+
+/// The largest difference of two tensors, over the largest value of the second.
+#[cfg(test)]
+fn largest_difference(a: &tch::Tensor, b: &tch::Tensor) -> f64 {
+    let [a, b] = [a, b].map(|t| t.to_kind(tch::Kind::Double));
+    ((a - &b).abs().max() / b.abs().max()).double_value(&[])
+}

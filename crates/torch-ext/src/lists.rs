@@ -105,5 +105,6 @@ mod tests {
             assert_eq!(values(&x.grad()), [2.0, 4.0]);
         }
         assert!(!untouched.grad().defined());
+        assert!(clear_gradients(&[Tensor::new()]).is_err());
     }
 }

@@ -6,8 +6,8 @@ use crate::{
 };
 use paragone_core::{Conditions, DataSpec, Result};
 use paragone_nn::{
-    ConditionEmbedding, CrossAttention, EmbeddedConditions, KnownPixels, conv, depth_to_space,
-    linear, pixel::PixelHead, space_to_depth,
+    ConditionEmbedding, CrossAttention, EmbeddedConditions, KnownPixels, channels_last, conv,
+    depth_to_space, linear, pixel::PixelHead, space_to_depth,
 };
 use tch::{
     Kind, Tensor,
@@ -163,7 +163,7 @@ impl Ladder {
     ) -> Tensor {
         let condition = &asked.embedded;
         let n = condition.vector.size()[0];
-        let mut h = self.start.expand([n, -1, -1, -1], false);
+        let mut h = channels_last(&self.start).expand([n, -1, -1, -1], false);
         let mut group_number = 0;
         for (i, level) in self.levels.iter().enumerate() {
             if let Some(above) = &level.above {
