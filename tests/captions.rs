@@ -19,6 +19,13 @@ fn every_family_draws_what_a_prompt_says() {
     }
     let of_test = &results["calibration"][0]["scores"]["conditional_accuracy"]["value"];
     assert!(of_test.as_f64().expect("a judge of captions") > 0.9, "{of_test}");
+    let calibration = results["calibration"].as_array().expect("calibration rows");
+    let all = |name: &str| {
+        let row = calibration.iter().find(|row| row["name"] == name).expect("a row");
+        row["captions"]["seen"]["all"].as_f64().expect("a share")
+    };
+    // One in 8 of the first by chance, one in 3 of the second.
+    assert!(all("any_caption") < all("nearest_caption"));
 
     for family in families() {
         let model = out.join(family);
@@ -37,11 +44,60 @@ fn every_family_draws_what_a_prompt_says() {
         assert_eq!(first, draw("c", &["--prompt", "A  RED circle"]).0, "{family}");
         assert_ne!(first, draw("d", &["--prompt", "a blue square"]).0, "{family}: deaf");
         assert_ne!(first, draw("e", &["--unconditional"]).0, "{family}: deaf");
+        let file = dir.join("prompts.txt");
+        fs::write(&file, "a red circle\n\n").expect("a written file");
+        assert_eq!(
+            first,
+            draw("file", &["--prompts", &text(&file)]).0,
+            "{family}: a file of prompts"
+        );
+        if family != "gan" {
+            let guided = [red.as_slice(), &["--guidance-scale", "3"]].concat();
+            let away = [guided.as_slice(), &["--negative-prompt", "a blue square"]].concat();
+            assert_ne!(draw("guided", &guided).0, draw("away", &away).0, "{family}: deaf");
+        }
         let unknown = draw("f", &["--prompt", "a crimson circle"]).1;
         unknown.says(&["crimson", "no training caption"]);
         let long = draw("g", &["--prompt", &"red ".repeat(40)]).1;
         long.says(&["longer than", "not read"]);
     }
+}
+
+/// A folder of one's own: red pictures and blue ones, which a model trained on it can be asked for.
+#[test]
+fn a_folder_with_captions_is_learnt() {
+    let dir = scratch("captions-folder");
+    let photos = dir.join("photos");
+    fs::create_dir_all(&photos).expect("a folder");
+    let mut lines = String::new();
+    for i in 0..300u32 {
+        let (colour, pixel) = [("red", [220, 20, 20]), ("blue", [20, 20, 220])][i as usize % 2];
+        let name = format!("{i:03}.png");
+        let picture = image::RgbImage::from_pixel(20, 16 + i % 5, image::Rgb(pixel));
+        picture.save(photos.join(&name)).expect("a file");
+        lines += &format!("{{\"file_name\": \"{name}\", \"text\": \"all of it {colour}\"}}\n");
+    }
+    fs::write(photos.join("metadata.jsonl"), lines).expect("a written file");
+    let data = format!(
+        "{{ dataset: image-folder, path: {}, size: 16, condition: text }}",
+        photos.display()
+    );
+    let changes = [("data", data.as_str()), ("train.budget.images", "1600")];
+    let file = experiment(&dir, &["gan"], &changes);
+    let datasets = text(&dir.join("datasets"));
+    run(&file, &dir.join("run"), &["--datasets", &datasets]).expect(0);
+    let results = json(&dir.join("run/comparison/results.json"));
+    assert!(
+        results["calibration"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .any(|row| row["name"] == "any_caption")
+    );
+    let png = dir.join("asked.png");
+    let ask = ["--prompt", "all of it green", "--out", &text(&png)];
+    sample(&dir.join("run/gan"), &ask).expect(0).says(&["green", "no training caption"]);
+    picture(&png);
 }
 
 #[test]

@@ -36,6 +36,10 @@ fn every_family_fills_holes_and_edits() {
             assert_eq!(points.len(), 5, "{} {kind}", row["model"]);
             let masked = points.iter().filter(|point| point["masked"] == true);
             masked.for_each(|point| assert_eq!(point["background_error"], 0.0));
+            for point in points {
+                assert!(point["network_calls"].as_u64() > Some(0), "{point}");
+                assert_eq!(point["counted"].is_number(), kind == "remove", "{point}");
+            }
         }
     }
     let baseline = |name: &str| {
@@ -43,9 +47,18 @@ fn every_family_fills_holes_and_edits() {
         baselines.iter().find(|row| row["name"] == name).expect("a baseline").clone()
     };
     assert_eq!(baseline("original")["inpainting"]["masks"]["half"]["psnr"], 100.0);
+    assert_eq!(baseline("original")["inpainting"]["masks"]["half"]["valid"], 1.0);
+    assert_eq!(baseline("mean_fill")["inpainting"]["masks"]["half"]["valid"], 0.0);
     assert!(baseline("nearest_fill")["inpainting"]["masks"]["half"]["psnr"].as_f64() < Some(100.0));
     assert_eq!(baseline("unchanged")["editing"]["edits"]["recolour"][0]["changed"], 0.0);
     assert_eq!(baseline("target")["editing"]["edits"]["recolour"][0]["both"], 1.0);
+    let csv = fs::read_to_string(out.join("comparison/tasks.csv")).expect("tasks.csv");
+    for family in families() {
+        for task in ["inpainting,half,trained,,PSNR,", "editing,remove,masked,"] {
+            let found = csv.lines().any(|line| line.contains(family) && line.contains(task));
+            assert!(found, "no {task} of {family} in:\n{csv}");
+        }
+    }
     let page = fs::read_to_string(out.join("comparison/report.html")).expect("a page");
     for part in ["The same holes", "The same edits", "never shown in training"] {
         assert!(page.contains(part), "the page says nothing of {part}");
@@ -81,6 +94,14 @@ fn every_family_fills_holes_and_edits() {
             image::open(images.join(name)).expect("a picture").into_rgb8().dimensions()
         };
         assert_eq!(size("strength-0.7-seed-0.png"), size("strength-0-seed-0.png"));
+
+        let told = ["--source-prompt", "a red circle", "--image", &text(&given)];
+        let edit = ["edit", &model, "--out", &text(&png)];
+        let ended = paragone(&[edit.as_slice(), &strengths, &put, &told].concat()).expect(0);
+        let deaf = ended.stderr.contains("has no effect on its edits");
+        assert_eq!(deaf, family == "autoregressive", "{}", ended.stderr);
+        let unchanged = image::open(images.join("strength-0-seed-0.png")).expect("a picture");
+        assert_eq!(unchanged.into_rgb8(), image::open(&given).expect("a picture").into_rgb8());
 
         let latents = paragone(&["reconstruct", &model, "--out", &text(&png)]);
         if family == "autoregressive" {

@@ -41,6 +41,10 @@ impl Edit for PixelCnn {
         "raster order; a pixel stays unless what is asked for makes it unlikely".to_owned()
     }
 
+    fn reads_source(&self) -> bool {
+        false
+    }
+
     fn edit(
         &self,
         source: &Batch,

@@ -100,6 +100,9 @@ pub trait Edit {
     /// How images are edited and at what cost, for a table's reader.
     fn method(&self) -> String;
 
+    /// Whether what the source's conditions say of it has any effect.
+    fn reads_source(&self) -> bool;
+
     /// Edited images, f32 `[n, c, h, w]` in [-1, 1].
     ///
     /// `strength` in [0, 1] goes from the source itself, bit for bit, to as much of a new image as the method can make. Where

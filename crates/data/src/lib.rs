@@ -33,7 +33,7 @@ pub use masks::MaskKind;
 pub use order::{Indices, Order};
 pub use shapes::EditKind;
 pub use spec::{DatasetSpec, FileSpec, Package, Registry, spec, specs};
-pub use text::{Tokenizer, Words};
+pub use text::{MOST_TOKENS, Tokenizer, Words};
 
 use image_folder::Listing;
 use std::path::Path;

@@ -18,7 +18,7 @@ const UNKNOWN: &str = "[UNK]";
 /// Most words of a vocabulary, the most frequent ones; rarer ones are [unknown](Words::unknown).
 const MOST_WORDS: usize = 8192;
 /// Most tokens of a caption; what follows is cut off.
-const MOST_TOKENS: usize = 64;
+pub const MOST_TOKENS: usize = 64;
 
 /// Tells the words of captions apart and numbers them: 0 is padding, 1 a word that no training caption has.
 ///
@@ -32,9 +32,9 @@ pub struct Tokenizer(tokenizers::Tokenizer);
 pub struct Words {
     /// As many as [`TextSpec::max_tokens`], zeros at the end.
     pub tokens: Vec<i64>,
-    /// Words that no training caption has, as they were written.
+    /// Words that no training caption has, or too few of very many, as they were written.
     pub unknown: Vec<String>,
-    /// Words beyond the longest training caption, as they were written.
+    /// Words beyond the longest training caption or [`MOST_TOKENS`], as they were written.
     pub cut: Vec<String>,
 }
 

@@ -60,6 +60,10 @@ impl Edit for DiffusionModel {
         }
     }
 
+    fn reads_source(&self) -> bool {
+        self.inverts()
+    }
+
     fn edit(
         &self,
         source: &Batch,

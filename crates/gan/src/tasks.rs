@@ -53,6 +53,10 @@ impl Edit for Model {
         )
     }
 
+    fn reads_source(&self) -> bool {
+        true
+    }
+
     fn edit(
         &self,
         source: &Batch,

@@ -17,6 +17,7 @@ mod table;
 mod tabulate;
 mod tasks;
 mod text;
+mod tidy;
 
 pub use canvas::picture;
 pub use error::ReportError;

@@ -80,7 +80,7 @@ impl Results {
         table.table
     }
 
-    /// Every score as RFC 4180 CSV, one record a model or calibration row, numbers in full.
+    /// Every score of new images as RFC 4180 CSV, one record a model or calibration row, numbers in full.
     pub fn to_csv(&self) -> String {
         let mut table = Builder::new(self.single_rows(), &self.calibration);
         table.text("row", |_| "model".into(), |_| "calibration".into());

@@ -1,5 +1,6 @@
 //! Scores of the tasks beside drawing new images: filling holes and editing.
 
+use crate::table::Better;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,7 +50,7 @@ pub struct HoleScores {
     pub frechet_distance: Option<f64>,
     /// Share of completed images in which a judge finds what was asked for.
     pub accuracy: Option<f64>,
-    /// Share of completed images that are possible, where that is known.
+    /// Share of completed images that show what the known pixels leave possible, where that is known.
     pub valid: Option<f64>,
     /// Root mean square difference, in levels, of completions by different seeds in the hole.
     pub diversity: Option<f64>,
@@ -85,9 +86,64 @@ pub struct EditPoint {
     pub kept: f64,
     /// Share of pictures of which both is true.
     pub both: f64,
+    /// Share of pictures with as many objects as asked, where that is what changes: gone is what was to be removed, and there what was
+    /// to be added.
+    pub counted: Option<f64>,
     /// Mean absolute difference, in levels, of pixels that the true edit leaves alone.
     pub background_error: f64,
+    /// Network calls of one image; 0 for a baseline.
+    pub network_calls: u64,
+    /// Seconds of one image; 0 for a baseline.
+    pub seconds_per_image: f64,
 }
+
+/// Name, what is good, and access: scores of holes of one kind.
+pub(crate) type HoleColumn = (&'static str, Better, fn(&HoleScores) -> Option<f64>);
+
+pub(crate) const HOLE_SCORES: [HoleColumn; 8] = [
+    ("PSNR", Better::Higher, |holes| Some(holes.psnr)),
+    ("PSNR of mean", Better::Higher, |holes| holes.psnr_of_mean),
+    ("SSIM", Better::Higher, |holes| Some(holes.ssim)),
+    ("FD", Better::Lower, |holes| holes.frechet_distance),
+    ("accuracy", Better::Higher, |holes| holes.accuracy),
+    ("valid", Better::Higher, |holes| holes.valid),
+    ("diversity", Better::None, |holes| holes.diversity),
+    ("known kept", Better::Higher, |holes| Some(holes.known_pixels_kept)),
+];
+
+/// Background error, in levels, at which edits are compared.
+pub const BACKGROUND_ERROR: f64 = 4.0;
+
+/// Which of a model's edits of a kind stands for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Without a mask, at [`BACKGROUND_ERROR`].
+    AtError,
+    /// With a mask, the strength that is best for both.
+    Masked,
+    /// A new image of what was asked for.
+    Fresh,
+}
+
+/// Name, edit, what is good, and access: scores of edits of one kind.
+pub(crate) type EditColumn = (&'static str, Which, Better, fn(&EditPoint) -> Option<f64>);
+
+pub(crate) const EDIT_SCORES: [EditColumn; 14] = [
+    ("changed", Which::AtError, Better::Higher, |point| Some(point.changed)),
+    ("kept", Which::AtError, Better::Higher, |point| Some(point.kept)),
+    ("both", Which::AtError, Better::Higher, |point| Some(point.both)),
+    ("counted", Which::AtError, Better::Higher, |point| point.counted),
+    ("error", Which::AtError, Better::None, |point| Some(point.background_error)),
+    ("strength", Which::AtError, Better::None, |point| point.strength),
+    ("calls", Which::AtError, Better::None, |point| Some(point.network_calls as f64)),
+    ("s/image", Which::AtError, Better::Lower, |point| Some(point.seconds_per_image)),
+    ("changed, masked", Which::Masked, Better::Higher, |point| Some(point.changed)),
+    ("kept, masked", Which::Masked, Better::Higher, |point| Some(point.kept)),
+    ("both, masked", Which::Masked, Better::Higher, |point| Some(point.both)),
+    ("changed, new image", Which::Fresh, Better::Higher, |point| Some(point.changed)),
+    ("kept, new image", Which::Fresh, Better::Higher, |point| Some(point.kept)),
+    ("both, new image", Which::Fresh, Better::Higher, |point| Some(point.both)),
+];
 
 impl InpaintingScores {
     /// Nothing scored yet.
@@ -119,6 +175,19 @@ impl EditingScores {
         scored.fold(None, better).map(|(strength, _)| strength)
     }
 
+    /// The edit of a kind that stands for all of them.
+    pub(crate) fn of(&self, kind: &str, which: Which) -> Option<EditPoint> {
+        let points = self.edits.get(kind)?;
+        match which {
+            Which::AtError => self.at_background_error(kind, BACKGROUND_ERROR),
+            Which::Masked => {
+                let masked = points.iter().filter(|point| point.masked);
+                masked.max_by(|a, b| a.both.total_cmp(&b.both)).copied()
+            }
+            Which::Fresh => points.iter().find(|point| point.strength.is_none()).copied(),
+        }
+    }
+
     /// One kind of edit without a mask at a given background error: what lies between the strengths whose errors are nearest, as
     /// much of the picture being changed as that error allows. `None` if even the least strength errs more.
     pub fn at_background_error(&self, kind: &str, error: f64) -> Option<EditPoint> {
@@ -141,7 +210,13 @@ impl EditingScores {
                     changed: between(|p| p.changed),
                     kept: between(|p| p.kept),
                     both: between(|p| p.both),
+                    counted: low
+                        .counted
+                        .and(high.counted)
+                        .map(|_| between(|p| p.counted.unwrap_or(0.0))),
                     background_error: error,
+                    network_calls: low.network_calls.max(high.network_calls),
+                    seconds_per_image: between(|p| p.seconds_per_image),
                 })
             }
         }
@@ -160,7 +235,10 @@ mod tests {
             changed,
             kept: 1.0 - changed,
             both: 0.0,
+            counted: Some(changed),
             background_error,
+            network_calls: 2,
+            seconds_per_image: 0.5,
         };
         let mut scores = EditingScores::new("any".to_owned());
         let masked = EditPoint { masked: true, ..point(Some(0.3), 1.0, 4.5) };
@@ -177,6 +255,8 @@ mod tests {
         assert_eq!(at(2.0).unwrap().changed, 0.1);
         let between = at(7.0).unwrap();
         assert!((between.changed - 0.7).abs() < 1e-12 && (between.kept - 0.3).abs() < 1e-12);
+        assert!((between.counted.unwrap() - 0.7).abs() < 1e-12);
+        assert_eq!((between.network_calls, between.seconds_per_image), (2, 0.5));
         assert!((between.strength.unwrap() - 0.5).abs() < 1e-12);
         assert_eq!(at(50.0).unwrap().changed, 0.9);
         assert_eq!(scores.at_background_error("move", 5.0), None);

@@ -1,8 +1,9 @@
 //! Tables as text and as CSV, letter for letter.
 
 use paragone_report::{
-    Better, BitsPerDim, CalibrationRow, Cell, Column, Curves, FeatureScores, ModelRow, Results,
-    Sampling, Score, Scores, Table, TableRow, Training,
+    Baseline, Better, BitsPerDim, CalibrationRow, CaptionScores, Cell, Column, Curves, EditPoint,
+    EditingScores, FeatureScores, ModelRow, Results, Sampling, Score, Scores, Table, TableRow,
+    Training,
 };
 use std::collections::BTreeMap;
 
@@ -251,6 +252,59 @@ fn the_table_of_results() {
     assert!(lines[2].contains("≤ 3.24 ± 0.01"), "{text}");
     assert!(text.contains("it came out as NaN"), "{text}");
     assert!(lines[5].starts_with("test_set") && lines[5].contains("0.92"), "{text}");
+}
+
+#[test]
+fn the_csv_of_tasks_has_a_record_a_score() {
+    let mut results = results();
+    assert_eq!(results.to_task_table(), None);
+    assert_eq!(results.to_task_csv().lines().count(), 1);
+    let seen = BTreeMap::from([("all".to_owned(), 0.5), ("colour".to_owned(), 0.75)]);
+    results.rows[0].captions = Some(CaptionScores { seen, held_out: BTreeMap::new() });
+    let point = |strength, masked, both| EditPoint {
+        strength,
+        masked,
+        changed: both,
+        kept: 1.0,
+        both,
+        counted: None,
+        background_error: 2.0,
+        network_calls: 7,
+        seconds_per_image: 0.25,
+    };
+    let points =
+        vec![point(None, false, 0.9), point(Some(0.5), false, 0.4), point(Some(0.5), true, 0.6)];
+    let mut scores = EditingScores::new("mixing".to_owned());
+    scores.edits.insert("recolour".to_owned(), points);
+    results.rows[0].editing = Some(scores.clone());
+    let [unchanged, ..] = scores.edits.get_mut("recolour").unwrap().as_mut_slice() else {
+        panic!()
+    };
+    unchanged.both = 0.0;
+    scores.edits.get_mut("recolour").unwrap().truncate(1);
+    results.baselines.push(Baseline {
+        run: None,
+        name: "unchanged".to_owned(),
+        inpainting: None,
+        editing: Some(scores),
+    });
+    let csv = results.to_task_csv();
+    for record in [
+        "row,run,model,seed,task,kind,track,strength,score,value",
+        "model,,vae,0,captions,seen,,,colour,0.75",
+        "model,,vae,0,editing,recolour,new image,,both,0.9",
+        "model,,vae,0,editing,recolour,free,0.5,network_calls,7",
+        "model,,vae,0,editing,recolour,masked,0.5,both,0.6",
+        "baseline,,unchanged,,editing,recolour,baseline,,both,0",
+    ] {
+        assert!(csv.lines().any(|line| line == record), "{record} is not in {csv}");
+    }
+    let text = results.to_task_table().unwrap().to_text();
+    let heads = text.lines().next().unwrap();
+    assert!(heads.contains("said ↑") && heads.contains("both, masked ↑"), "{text}");
+    assert!(!heads.contains("PSNR"), "{text}");
+    let vae = text.lines().find(|line| line.starts_with("vae")).unwrap();
+    assert!(vae.contains("0.500") && vae.contains("0.400") && vae.contains("0.600"), "{text}");
 }
 
 #[test]

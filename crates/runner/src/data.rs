@@ -3,13 +3,13 @@
 use crate::{
     config::{Experiment, Problem},
     interrupt,
-    log::Reporter,
+    log::{Reporter, note},
 };
 use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
 use paragone_data::{
     Condition, DataConfig, DataError, Dataset, EditKind, Edits, ImageSet, Loader, LoaderOptions,
-    Order, Split, Tokenizer, Watch, hex,
+    MOST_TOKENS, Order, Split, Tokenizer, Watch, hex,
 };
 use sha2::{Digest, Sha256};
 use std::{cell::OnceCell, ops::ControlFlow, path::Path};
@@ -60,6 +60,18 @@ impl RunData {
         let train = dataset.load(Split::Train).map_err(place)?;
         let captions = train.captions.as_deref().filter(|_| config.condition == Condition::Text);
         let tokenizer = captions.map(Tokenizer::train);
+        if let Some((tokenizer, captions)) = tokenizer.as_ref().zip(captions)
+            && tokenizer.spec().max_tokens == MOST_TOKENS as i64
+        {
+            let cut = |caption: &&String| !tokenizer.encode(caption).cut.is_empty();
+            match captions.iter().filter(cut).count() {
+                0 => {}
+                n => note(&format!(
+                    "{}: of {n} training captions only the first {MOST_TOKENS} words are read",
+                    config.dataset
+                )),
+            }
+        }
         let spec = paragone_data::data_spec(&train, &*dataset, &config, tokenizer.as_ref());
         let train = tokenized(train, tokenizer.as_ref());
         let (seed, test) = (experiment.seed, OnceCell::new());

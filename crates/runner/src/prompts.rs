@@ -17,7 +17,7 @@ pub struct Prompts {
 }
 
 /// The attribute that tells how many objects a scene has.
-const OBJECTS: &str = "objects";
+pub const OBJECTS: &str = "objects";
 
 /// What a judge looks for.
 #[derive(Debug)]

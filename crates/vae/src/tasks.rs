@@ -55,6 +55,10 @@ impl Edit for Model {
         "its latents, in part new ones, decoded under what is asked for".to_owned()
     }
 
+    fn reads_source(&self) -> bool {
+        true
+    }
+
     fn edit(
         &self,
         source: &Batch,

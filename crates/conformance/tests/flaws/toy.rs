@@ -480,6 +480,10 @@ impl Edit for ToyModel {
         "a mean of images".to_owned()
     }
 
+    fn reads_source(&self) -> bool {
+        true
+    }
+
     fn edit(
         &self,
         source: &Batch,

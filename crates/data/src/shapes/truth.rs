@@ -11,9 +11,11 @@ use super::{
         Aspect, divergence, ideal_divergence, ideal_total_variation, seen, total_variation,
     },
     recognise::{Match, Recogniser},
+    render::render,
     scene::Scene,
 };
 use crate::Scenes;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
@@ -181,6 +183,44 @@ impl Truth {
         }
     }
 
+    /// Whether each completion shows a scene that its known pixels leave possible: one that has a probability, whose picture has the
+    /// known pixels and is as near to the made ones as valid images are, the latter taken by themselves.
+    ///
+    /// `images`: red, green and blue planes of `side`² levels, one image after the other. `known`: for each pixel of each image
+    /// whether it is known. Tolerances are roots of mean squared differences in levels.
+    ///
+    /// # Panics
+    /// If there are not as many masks as images.
+    pub fn possible_completions(
+        &self,
+        images: &[u8],
+        known: &[bool],
+        [of_known, of_made]: [f64; 2],
+    ) -> Vec<bool> {
+        let levels = self.recogniser.levels();
+        assert_eq!(images.len(), 3 * known.len(), "a mask for each image");
+        let images = images.par_chunks(levels).zip(known.par_chunks(levels / 3));
+        let possible = |(image, known): (&[u8], &[bool])| {
+            let number = known.iter().filter(|known| **known).count();
+            let most = |tolerance: f64, pixels: usize| tolerance.powi(2) * (3 * pixels) as f64;
+            let (of_known, of_made) = (most(of_known, number), most(of_made, known.len() - number));
+            // Nothing farther away can be within both.
+            let bound = (of_known + of_made) as u64;
+            let mut picture = vec![0; levels];
+            self.recogniser.within(image, |best| best.max(bound)).iter().any(|found| {
+                render(&found.scene, self.recogniser.side(), &mut picture);
+                let mut errors = [0.0; 2];
+                for (i, (&a, &b)) in image.iter().zip(&picture).enumerate() {
+                    errors[usize::from(!known[i % known.len()])] +=
+                        f64::from(a.abs_diff(b)).powi(2);
+                }
+                let likely = self.recogniser.scenes().probability(&found.scene) > 0.0;
+                likely && errors[0] <= of_known && errors[1] <= of_made
+            })
+        };
+        images.map(possible).collect()
+    }
+
     fn novelty(&self, valid: &[&Scene]) -> Option<Beside> {
         let new = valid.iter().filter(|scene| !self.train.contains(scene)).count();
         let value = new as f64 / valid.len() as f64;
@@ -218,7 +258,7 @@ fn count(attribute: Aspect, scenes: &[&Scene]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shapes::{Corruption, PixelNoise, Source, render};
+    use crate::shapes::{Corruption, PixelNoise, Source};
 
     fn train(scenes: Scenes) -> Vec<Scene> {
         (0..3000).map(|seed| scenes.draw(seed)).collect()
@@ -273,6 +313,41 @@ mod tests {
         assert!(duplicates.coverage.value < 0.8 && duplicates.coverage.ideal > 0.95);
         assert!(of(Corruption::Tilt, 4.0).attributes.unwrap()["class"].value > 0.3);
         assert!(of(Corruption::Blur, 0.9).valid < 0.2);
+    }
+
+    /// The lower half is made.
+    #[test]
+    fn completions_are_possible_by_what_is_known_of_them() {
+        let truth = Truth::new(16, Scenes::All, &[]);
+        let known: Vec<bool> = (0..256).map(|i| i < 128).collect();
+        let picture = |scene: &Scene| {
+            let mut picture = vec![0; 768];
+            render(scene, 16, &mut picture);
+            picture
+        };
+        let with_hole = |scene: &Scene, made: &dyn Fn(usize, u8) -> u8| -> Vec<u8> {
+            let picture = picture(scene).into_iter().enumerate();
+            picture.map(|(i, x)| if i % 256 < 128 { x } else { made(i, x) }).collect()
+        };
+        let possible =
+            |image: &[u8]| truth.possible_completions(image, &known, [0.0, TOLERANCE]) == [true];
+        for seed in 0..40 {
+            let scene = Scenes::All.draw(seed);
+            assert!(possible(&picture(&scene)));
+            let off = |levels: u8| {
+                possible(&with_hole(&scene, &|_, x| x.checked_add(levels).unwrap_or(x - levels)))
+            };
+            // 10 levels in half of an image are 7 in the whole of it.
+            assert!(off(7) && !off(10));
+            // The ground goes on as it began.
+            let other = scene.background.level().wrapping_add(100);
+            assert!(!possible(&with_hole(&scene, &|_, _| other)));
+            // No scene has the known pixels.
+            let mut image = picture(&scene);
+            image[0] ^= 1;
+            assert!(!possible(&image));
+            assert!(!possible(&picture(&Scenes::All.draw_held_out(seed))));
+        }
     }
 
     #[test]

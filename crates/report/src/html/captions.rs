@@ -43,6 +43,8 @@ pub fn tables(context: &Context<'_>) -> Option<String> {
             let column = |row: &crate::ModelRow| cell(&row.captions);
             table.column(name, Better::Higher, column, |row| cell(&row.captions));
         }
+        table.text("calls", |row| row.sampling.network_calls.to_string(), |_| String::new());
+        table.model_number("s/image", Better::Lower, |row| row.sampling.seconds_per_image);
         html += &context.render(&table.table, id, caption, &[]);
     }
     Some(html)

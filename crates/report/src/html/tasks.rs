@@ -5,11 +5,9 @@ use crate::{
     Baseline, EditPoint, EditingScores, HoleScores, InpaintingScores, ModelRow, SeedGroup,
     plot::{Axis, Ink, Item, Look, Plot},
     table::{Better, Cell, Column, Table, TableRow},
+    tasks::{BACKGROUND_ERROR, EDIT_SCORES, HOLE_SCORES, Which},
 };
 use std::collections::BTreeSet;
-
-/// Background error, in levels, at which edits are compared.
-pub const BACKGROUND_ERROR: f64 = 4.0;
 
 /// Scores of a task by model and, below, of what they are compared with.
 struct TaskTable<'a> {
@@ -52,7 +50,8 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
     scored().next()?;
     let mut html = paragraph(
         "Test images with a part hidden, completed. PSNR (of all holes together) and SSIM compare the hole with what was there, \
-         which one of many good completions need not resemble, though their mean, the best guess of the pixels, comes as near as can be; diversity is how much completions by different seeds differ there. Models whose training \
+         which one of many good completions need not resemble, though their mean, the best guess of the pixels, comes as near as can be; diversity is how much completions by different seeds differ there. Valid: the share whose known pixels and whose hole are, the hole within a \
+         tolerance, those of one scene that training may show, where scenes are known. Models whose training \
          showed known pixels and models that only learnt to generate are in tables of their own.",
     );
     let tracks: BTreeSet<&str> = scored().map(|scores| scores.track.as_str()).collect();
@@ -92,8 +91,8 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
             let holes = |scores: &Option<InpaintingScores>| -> Option<HoleScores> {
                 scores.as_ref()?.masks.get(*mask).cloned()
             };
-            let mut put = |name: &str, better, score: fn(&HoleScores) -> Option<f64>| {
-                let cell = move |scores: &Option<InpaintingScores>| match holes(scores)
+            for (name, better, score) in HOLE_SCORES {
+                let cell = |scores: &Option<InpaintingScores>| match holes(scores)
                     .map(|holes| score(&holes))
                 {
                     Some(Some(value)) => Cell::number(value),
@@ -102,15 +101,7 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
                 };
                 let baseline = |row: &Baseline| cell(&row.inpainting);
                 table.column(name, better, |row| cell(&row.inpainting), baseline);
-            };
-            put("PSNR", Better::Higher, |holes| Some(holes.psnr));
-            put("PSNR of mean", Better::Higher, |holes| holes.psnr_of_mean);
-            put("SSIM", Better::Higher, |holes| Some(holes.ssim));
-            put("FD", Better::Lower, |holes| holes.frechet_distance);
-            put("accuracy", Better::Higher, |holes| holes.accuracy);
-            put("valid", Better::Higher, |holes| holes.valid);
-            put("diversity", Better::None, |holes| holes.diversity);
-            put("known kept", Better::Higher, |holes| Some(holes.known_pixels_kept));
+            }
             let shown = scored().filter_map(|scores| scores.masks.get(*mask));
             let shown = *track == "trained" && shown.clone().any(|holes| holes.shown_in_training);
             let held_out =
@@ -145,7 +136,8 @@ pub fn editing(context: &Context<'_>) -> Option<String> {
     context.results.rows.iter().find_map(of)?;
     let mut html = paragraph(&format!(
         "Pictures of which one thing is to be changed, and what becomes of them. Changed: the share that shows what was asked for; kept: \
-         the share that shows all else as before; both: the share of which both is true. A stronger edit changes more and keeps \
+         the share that shows all else as before, as far as it has a name (a lone object may have moved); both: the share of which both is \
+         true; counted: the share with as many objects as asked, where one is to go or to come. A stronger edit changes more and keeps \
          less, so models are compared where pixels that the true edit leaves alone differ by {BACKGROUND_ERROR} of 255 levels on average; \
          a model that errs less at any strength stands with its strongest edit. With a mask only pixels near the change are free, and \
          the best strength for both counts."
@@ -170,57 +162,34 @@ pub fn editing(context: &Context<'_>) -> Option<String> {
         let baselines = context.results.baselines.iter();
         let baselines = baselines.filter(|baseline| baseline.editing.is_some()).collect();
         let mut table = TaskTable::new(context.results.seed_groups(), baselines);
-        let mut put = |name: &str, better, which: Which, score: fn(&EditPoint) -> f64| {
-            let cell = |point: Option<EditPoint>| match point {
-                Some(point) => Cell::number(score(&point)),
+        for (name, which, better, score) in EDIT_SCORES {
+            let cell = |point: Option<EditPoint>| match point.map(|point| score(&point)) {
+                Some(Some(value)) => Cell::number(value),
+                Some(None) => Cell::Text(String::new()),
                 None => Cell::missing("every edit of it errs more, or it makes none"),
             };
-            let model = |row: &ModelRow| cell(of(row).and_then(|scores| which.of(scores, kind)));
-            let baseline = |row: &Baseline| match which {
-                Which::Fresh => Cell::Text(String::new()),
-                _ => cell(
-                    row.editing
-                        .as_ref()
-                        .and_then(|scores| scores.edits.get(kind)?.first().copied()),
-                ),
+            let counted = |point: &EditPoint| point.counted.is_some();
+            let scored = context.results.rows.iter().filter_map(of);
+            if name == "counted" && !scored.flat_map(|scores| &scores.edits[kind]).any(counted) {
+                continue;
+            }
+            let model = |row: &ModelRow| cell(of(row).and_then(|scores| scores.of(kind, which)));
+            let baseline = |row: &Baseline| {
+                let points = row.editing.as_ref().and_then(|scores| scores.edits.get(kind));
+                match points.and_then(|points| points.first()) {
+                    // It takes no calls, and stands for no other kind of edit than the one without a mask.
+                    Some(_) if which != Which::AtError || ["calls", "s/image"].contains(&name) => {
+                        Cell::Text(String::new())
+                    }
+                    point => cell(point.copied()),
+                }
             };
             table.column(name, better, model, baseline);
-        };
-        put("changed", Better::Higher, Which::AtError, |point| point.changed);
-        put("kept", Better::Higher, Which::AtError, |point| point.kept);
-        put("both", Better::Higher, Which::AtError, |point| point.both);
-        put("strength", Better::None, Which::AtError, |point| point.strength.unwrap_or(f64::NAN));
-        put("both, masked", Better::Higher, Which::Masked, |point| point.both);
-        put("both, new image", Better::Higher, Which::Fresh, |point| point.both);
+        }
         let title = format!("Edits: {kind}");
         html += &context.render(&table.table, &format!("editing-{kind}"), &title, &[]);
     }
     Some(html)
-}
-
-/// Which of a model's points stands for it.
-#[derive(Clone, Copy)]
-enum Which {
-    /// Without a mask, at [`BACKGROUND_ERROR`].
-    AtError,
-    /// With a mask, the strength that is best for both.
-    Masked,
-    /// A new image of what was asked for.
-    Fresh,
-}
-
-impl Which {
-    fn of(self, scores: &EditingScores, kind: &str) -> Option<EditPoint> {
-        let points = scores.edits.get(kind)?;
-        match self {
-            Self::AtError => scores.at_background_error(kind, BACKGROUND_ERROR),
-            Self::Masked => {
-                let masked = points.iter().filter(|point| point.masked);
-                masked.max_by(|a, b| a.both.total_cmp(&b.both)).copied()
-            }
-            Self::Fresh => points.iter().find(|point| point.strength.is_none()).copied(),
-        }
-    }
 }
 
 /// Change against preservation over strengths, a plot for each kind of edit.

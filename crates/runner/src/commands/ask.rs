@@ -107,7 +107,7 @@ impl Opened {
             }
             if !words.cut.is_empty() {
                 note(&format!(
-                    "\"{prompt}\": longer than the {} words of the longest training caption; not read: {}",
+                    "\"{prompt}\": longer than the {} words that the model reads; not read: {}",
                     text.max_tokens,
                     words.cut.join(" ")
                 ));

@@ -7,7 +7,7 @@ use crate::{
     draw::{Drawing, Task},
     files::create_dir,
     interrupt::EXIT_INTERRUPTED,
-    log::Reporter,
+    log::{Reporter, note},
 };
 use anyhow::{Result, anyhow, bail, ensure};
 use paragone_core::Conditions;
@@ -23,7 +23,14 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
     }
     let opened = Opened::open(&args.model)?;
     let Opened { trained, name, device, .. } = &opened;
-    let method = trained.model.edit().map_err(|lacks| anyhow!("{name}: {lacks}"))?.method();
+    let edit = trained.model.edit().map_err(|lacks| anyhow!("{name}: {lacks}"))?;
+    let (method, told) =
+        (edit.method(), args.source_prompt.is_some() || args.source_class.is_some());
+    if told && !edit.reads_source() {
+        note(&format!(
+            "{name}: what the picture shows has no effect on its edits, only what it is to become"
+        ));
+    }
     let given = Given::open(&args.image, &opened, &args.datasets.datasets)?;
     let hole = args.mask.as_deref().map(|mask| given.hole(mask, args.seed)).transpose()?;
     let prompts = args.ask.condition.written_prompts()?;
@@ -80,7 +87,10 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
         for (strength, column) in args.strength.iter().zip(&columns[1..]) {
             for (i, seed) in seeds.iter().enumerate() {
                 let path = folder.join(format!("strength-{strength}-seed-{seed}.png"));
-                given.save(&column.get(i as i64), hole.as_ref(), &path)?;
+                match strength {
+                    0.0 => given.save_as_it_was(&path)?,
+                    _ => given.save(&column.get(i as i64), hole.as_ref(), &path)?,
+                }
             }
         }
     }

@@ -42,7 +42,7 @@ impl Given {
             let small = resized(&picture, width, height);
             if picture.dimensions() != (width, height) {
                 note(&format!(
-                    "{text}: {} by {} pixels, brought to the model's {width} by {height}",
+                    "{text}: {} by {} pixels, brought to the model's {width} by {height} and, by --images, back",
                     picture.width(),
                     picture.height()
                 ));
@@ -132,6 +132,11 @@ impl Given {
         ensure!(count > 0, "--mask {text} has no white pixel: nothing is to be made");
         let [.., h, w] = self.levels().size()[..] else { unreachable!("images are [1, c, h, w]") };
         Ok(Hole { mask: shrunk(&white, h as u32, w as u32), white })
+    }
+
+    /// Writes the picture itself.
+    pub fn save_as_it_was(&self, path: &Path) -> Result<()> {
+        Ok(save_png(&self.picture, path)?)
     }
 
     /// Writes one result, u8 `[c, h, w]`, in the size of the picture, whose pixels outside the hole it keeps.

@@ -112,7 +112,7 @@ pub fn apart(runs: Vec<Compared>) -> (Vec<Vec<Compared>>, Vec<String>) {
     (groups, reasons)
 }
 
-/// Writes `results.json`, `results.csv`, the pictures that show all models and `report.html` into `out`, and returns the table for a terminal;
+/// Writes `results.json`, `results.csv`, `tasks.csv`, the pictures that show all models and `report.html` into `out`, and returns the tables for a terminal;
 /// `None` when the user asked to stop.
 ///
 /// # Errors
@@ -136,6 +136,7 @@ pub fn write(
     };
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
+    write_atomically(&out.join("tasks.csv"), results.to_task_csv().as_bytes())?;
     let command = command(runs, out);
     let Some(figures) = pictures::draw(runs, data, device, &command)? else { return Ok(None) };
     for figure in &figures {
@@ -162,7 +163,9 @@ pub fn write(
         figures,
     };
     write_atomically(&out.join("report.html"), html(&page)?.as_bytes())?;
-    Ok(Some(format!("{}{}", results.to_table().to_text(), notes.join("\n"))))
+    let tasks = results.to_task_table().map(|table| format!("\n{}", table.to_text()));
+    let tasks = tasks.unwrap_or_default();
+    Ok(Some(format!("{}{tasks}{}", results.to_table().to_text(), notes.join("\n"))))
 }
 
 /// Those of the first run that took scores of which there are some: equal in all that did.

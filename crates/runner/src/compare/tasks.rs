@@ -60,7 +60,11 @@ pub fn inpainting(
     })?;
     let Some(models) = models else { return Ok(Some(None)) };
     rows.extend(models);
-    let labels = holes.iter().map(|holes| holes.kind.name());
+    let first = |i, name: &str| if i == 0 { name.to_owned() } else { String::new() };
+    let labels: Vec<String> = holes
+        .iter()
+        .flat_map(|holes| (0..EACH).map(move |i| first(i, holes.kind.name())))
+        .collect();
     Ok(Some(Some(Figure {
         section: Section::Inpainting,
         title: "The same holes".to_owned(),
@@ -68,7 +72,7 @@ pub fn inpainting(
                   nothing is chosen."
             .to_owned(),
         command: command.to_owned(),
-        picture: grid(&rows, labels),
+        picture: grid(&rows, &labels),
     })))
 }
 
@@ -115,7 +119,17 @@ pub fn editing(
     })?;
     let Some(models) = models else { return Ok(Some(None)) };
     rows.extend(models);
-    let labels = pairs.iter().map(|pairs| pairs.kind.name());
+    let labels: Vec<String> = pairs
+        .iter()
+        .flat_map(|Pairs { kind, edits, .. }| {
+            let told = edits.targets.captions.as_deref().filter(|_| data.spec.text.is_some());
+            (0..EACH as usize).map(move |i| match (told, i) {
+                (Some(captions), _) => format!("{}: {}", kind.name(), captions[i]),
+                (None, 0) => kind.name().to_owned(),
+                (None, _) => String::new(),
+            })
+        })
+        .collect();
     Ok(Some(Some(Figure {
         section: Section::Editing,
         title: "The same edits".to_owned(),
@@ -123,7 +137,7 @@ pub fn editing(
                   strength at which most of its edits of that kind are right. The seed of a column is the same in all rows."
             .to_owned(),
         command: command.to_owned(),
-        picture: grid(&rows, labels),
+        picture: grid(&rows, &labels),
     })))
 }
 
@@ -161,13 +175,8 @@ fn every_model(
     Ok(Some(rows))
 }
 
-/// Two rows to compare with above the models; each label stands above [`EACH`] columns.
-fn grid<'a>(rows: &[Row], labels: impl Iterator<Item = &'a str>) -> image::RgbImage {
-    let labels: Vec<String> = labels
-        .flat_map(|label| {
-            (0..EACH).map(move |i| if i == 0 { label.to_owned() } else { String::new() })
-        })
-        .collect();
+/// Two rows to compare with above the models, and a label above each column.
+fn grid(rows: &[Row], labels: &[String]) -> image::RgbImage {
     let options = GridOptions { reference_rows: 2, ..GridOptions::default() };
-    comparison_grid(rows, &labels, labels.len(), &options)
+    comparison_grid(rows, labels, labels.len(), &options)
 }

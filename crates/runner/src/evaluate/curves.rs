@@ -4,7 +4,7 @@
 //! differ by what they are points of and by little chance.
 
 use super::{
-    References,
+    References, SCORES_VERSION,
     memo::Memo,
     references::SplitReference,
     samples::{Request, Samples, Source},
@@ -40,7 +40,7 @@ pub struct CurveReference<'a> {
     floor: f64,
     /// Images behind each point.
     samples: u64,
-    /// Hashes of all that scores depend on beside the images scored.
+    /// Hashes and settings: all that scores depend on beside the images scored.
     basis: Vec<String>,
 }
 
@@ -64,7 +64,8 @@ impl<'a> CurveReference<'a> {
         let judge = references.judge.as_ref();
         let hashes = [space.extractor.hash(), &split.hash, &test.hash];
         let basis = hashes.into_iter().chain(judge.map(Judge::hash));
-        let basis = basis.map(str::to_owned).chain([k.to_string()]).collect();
+        let rest = [k.to_string(), SCORES_VERSION.to_string()];
+        let basis = basis.map(str::to_owned).chain(rest).collect();
         let (extractor, samples) = (&*space.extractor, n as u64);
         Ok(Some(Self { extractor, judge, split, neighbours, k, floor, samples, basis }))
     }

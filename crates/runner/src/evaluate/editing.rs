@@ -4,9 +4,9 @@ use super::{References, samples::image_seeds};
 use crate::{
     config::EditingConfig,
     data::RunData,
-    draw::{Drawing, Task},
+    draw::{Drawing, Drawn, Task},
     log::Reporter,
-    prompts::Prompts,
+    prompts::{OBJECTS, Prompts},
     trained::Trained,
 };
 use anyhow::Result;
@@ -94,7 +94,7 @@ impl<'a> Editing<'a> {
             let mut points = Vec::new();
             let fresh = Drawing::new(&pairs.after.conditions, seeds.clone(), batch_size);
             let Some(drawn) = fresh.draw(model, device, None)? else { return Ok(None) };
-            points.push(EditPoint { strength: None, ..self.judged(pairs, &drawn.levels)? });
+            points.push(self.point(pairs, &drawn)?);
             for masked in [false, true] {
                 let after = &pairs.after.conditions;
                 let asked = if masked {
@@ -117,8 +117,8 @@ impl<'a> Editing<'a> {
                     seconds += drawn.seconds;
                     images += n;
                     scores.network_calls = scores.network_calls.max(drawn.network_calls);
-                    let judged = self.judged(pairs, &drawn.levels)?;
-                    points.push(EditPoint { strength: Some(strength), masked, ..judged });
+                    let point = self.point(pairs, &drawn)?;
+                    points.push(EditPoint { strength: Some(strength), masked, ..point });
                 }
             }
             reporter.finish();
@@ -151,17 +151,30 @@ impl<'a> Editing<'a> {
             .collect()
     }
 
+    /// Judges what was drawn, and says what it cost.
+    fn point(&self, pairs: &Pairs, drawn: &Drawn) -> Result<EditPoint> {
+        Ok(EditPoint {
+            network_calls: drawn.network_calls,
+            seconds_per_image: drawn.seconds / pairs.after.len() as f64,
+            ..self.judged(pairs, &drawn.levels)?
+        })
+    }
+
     /// Judges edited images, u8 `[n, c, h, w]`.
     fn judged(&self, pairs: &Pairs, levels: &Tensor) -> Result<EditPoint> {
         let Edits { sources, targets, hole } = &pairs.edits;
         let values = |set: &paragone_data::ImageSet| set.labels().expect("scenes have attributes");
         let (before, after) = (values(sources), values(targets));
-        let read = self.judge.read(levels)?.values;
         let changes = before.not_equal_tensor(&after);
-        let right = read.eq_tensor(&after);
+        let right = self.judge.read(levels)?.values.eq_tensor(&after);
         let share = |rows: Tensor| rows.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
         let all = |of: &Tensor| right.logical_or(&of.logical_not()).all_dim(1, false);
         let (changed, kept) = (all(&changes), all(&changes.logical_not()));
+        let read = &self.judge.card().attributes;
+        let objects = read.iter().position(|learnt| learnt.attribute.name == OBJECTS);
+        let objects = objects.map(|column| column as i64);
+        let asked = |&column: &i64| changes.select(1, column).any().int64_value(&[]) != 0;
+        let counted = objects.filter(asked).map(|column| share(right.select(1, column)));
         let outside = hole.expand_as(levels).to_kind(Kind::Double);
         let error = (levels.to_kind(Kind::Double) - sources.images.to_kind(Kind::Double)).abs();
         let sum = |t: &Tensor| t.sum(Kind::Double).double_value(&[]);
@@ -169,9 +182,12 @@ impl<'a> Editing<'a> {
             strength: None,
             masked: false,
             both: share(changed.logical_and(&kept)),
+            counted,
             changed: share(changed),
             kept: share(kept),
             background_error: sum(&(error * &outside)) / sum(&outside),
+            network_calls: 0,
+            seconds_per_image: 0.0,
         })
     }
 }

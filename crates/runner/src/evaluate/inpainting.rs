@@ -120,15 +120,14 @@ impl<'a> Inpainting<'a> {
                 images += total;
                 sets.push(drawn.levels);
             }
-            let Some(scored) = self.score(holes, &sets)? else { return Ok(None) };
-            scores.masks.insert(holes.kind.name().to_owned(), scored);
+            scores.masks.insert(holes.kind.name().to_owned(), self.score(holes, &sets)?);
         }
         scores.seconds_per_image = seconds / images.max(1) as f64;
         Ok(Some(scores))
     }
 
-    /// Scores of the originals and of fillings that need no model; `None` when the user asked to stop.
-    pub fn baselines(&self) -> Result<Option<Vec<(&'static str, InpaintingScores)>>> {
+    /// Scores of the originals and of fillings that need no model.
+    pub fn baselines(&self) -> Result<Vec<(&'static str, InpaintingScores)>> {
         let train = &self.data.train.images;
         let mean = mean_image(train, 1);
         type Filling<'a> = (&'static str, &'a str, &'a dyn Fn(&Holes) -> Tensor);
@@ -143,18 +142,18 @@ impl<'a> Inpainting<'a> {
         for (name, method, make) in fillings {
             let mut scores = InpaintingScores::new(method.to_owned(), "baseline");
             for holes in &self.holes {
-                let Some(scored) = self.score(holes, &[make(holes)])? else { return Ok(None) };
+                let scored = self.score(holes, &[make(holes)])?;
                 // No chance is in it.
                 let scored = HoleScores { psnr_of_mean: Some(scored.psnr), ..scored };
                 scores.masks.insert(holes.kind.name().to_owned(), scored);
             }
             baselines.push((name, scores));
         }
-        Ok(Some(baselines))
+        Ok(baselines)
     }
 
     /// Scores of completions, a set u8 `[n, c, h, w]` a seed.
-    fn score(&self, holes: &Holes, sets: &[Tensor]) -> Result<Option<HoleScores>> {
+    fn score(&self, holes: &Holes, sets: &[Tensor]) -> Result<HoleScores> {
         let hole = holes.known.mask.eq(0.0);
         let over_sets = |score: &dyn Fn(&Tensor) -> f64| {
             sets.iter().map(score).sum::<f64>() / sets.len() as f64
@@ -162,27 +161,31 @@ impl<'a> Inpainting<'a> {
         let mean = |values: &dyn Fn(&Tensor) -> Tensor| {
             over_sets(&|set| values(set).mean(Kind::Double).double_value(&[]))
         };
-        let accuracy = match &self.references.judge {
-            None => None,
-            Some(judge) => holes.prompts.accuracy(judge, &sets[0]).transpose()?,
+        // Means over the sets of what may be unknown.
+        let mean_of = |score: &dyn Fn(&Tensor) -> Result<Option<f64>>| -> Result<Option<f64>> {
+            let scores = sets.iter().map(score).collect::<Result<Option<Vec<f64>>>>()?;
+            Ok(scores.map(|scores| scores.iter().sum::<f64>() / scores.len() as f64))
         };
+        let accuracy = mean_of(&|set| {
+            let judge = self.references.judge.as_ref();
+            Ok(judge.and_then(|judge| holes.prompts.accuracy(judge, set)).transpose()?)
+        })?;
         let headline = &self.references.headline;
-        let features = headline.features(&sets[..1])?;
         let train = headline.splits.iter().find(|split| split.name == "train");
-        let frechet_distance =
-            train.map(|train| train.reference.frechet_distance(&features[0])).transpose()?;
-        let valid = match self.distribution {
-            None => None,
-            Some(distribution) => match distribution.scores(&sets[..1])? {
-                Some(scores) => Some(scores[0].valid),
-                None => return Ok(None),
-            },
-        };
+        let frechet_distance = mean_of(&|set| {
+            let Some(train) = train else { return Ok(None) };
+            let features = headline.extractor.features(set)?;
+            Ok(Some(train.reference.frechet_distance(&features)?))
+        })?;
+        let valid = mean_of(&|set| {
+            let distribution = self.distribution;
+            distribution.map(|known| known.possible_completions(set, &hole)).transpose()
+        })?;
         let kept = |set: &Tensor| {
             let kept = set.eq_tensor(&holes.originals).logical_or(&hole);
             kept.flatten(1, -1).all_dim(1, false).to_kind(Kind::Double)
         };
-        Ok(Some(HoleScores {
+        Ok(HoleScores {
             shown_in_training: self.shown.contains(&holes.kind),
             psnr: over_sets(&|set| pooled_psnr(&holes.originals, set, Some(&hole))),
             psnr_of_mean: (sets.len() > 1)
@@ -193,7 +196,7 @@ impl<'a> Inpainting<'a> {
             valid,
             diversity: diversity(sets, &hole),
             known_pixels_kept: mean(&kept),
-        }))
+        })
     }
 }
 

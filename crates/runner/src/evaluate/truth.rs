@@ -21,6 +21,8 @@ pub struct Known {
     truth: Truth,
     noise: Option<PixelNoise>,
     tolerance: f64,
+    /// The same for pixels that are not made: real images stay far below twice the deviation of their noise.
+    real_tolerance: f64,
 }
 
 impl Known {
@@ -39,6 +41,7 @@ impl Known {
             noise: data.noise().cloned(),
             // Noise of the data is no error: independent deviations add as squares.
             tolerance: TOLERANCE.hypot(config.pixel_noise),
+            real_tolerance: 2.0 * config.pixel_noise,
         }))
     }
 
@@ -53,6 +56,19 @@ impl Known {
             scores.push(self.truth.scores(&nearest, self.tolerance));
         }
         Ok(Some(scores))
+    }
+
+    /// Share of completed images, u8 `[n, 3, side, side]`, that show what their known pixels leave possible. `hole`: bool
+    /// `[n, 1, side, side]`, where they were made.
+    ///
+    /// # Errors
+    /// Images that cannot be read back.
+    pub fn possible_completions(&self, images: &Tensor, hole: &Tensor) -> Result<f64> {
+        let known = Vec::<bool>::try_from(hole.logical_not().contiguous().view(-1))?;
+        let tolerances = [self.real_tolerance, self.tolerance];
+        let possible = self.truth.possible_completions(&levels(images)?, &known, tolerances);
+        let number = possible.iter().filter(|possible| **possible).count();
+        Ok(number as f64 / possible.len() as f64)
     }
 
     /// True scores of `n` copies of one image, u8 `[1, 3, side, side]`; `None` when the user asked to stop.

@@ -1,0 +1,158 @@
+//! Scores of the tasks beside drawing new images: a line a model for a terminal, and every one as CSV.
+
+use crate::{
+    Baseline, CaptionScores, EditingScores, InpaintingScores, ModelRow, Results,
+    table::{Better, Cell, Column, Table, TableRow},
+    tabulate::Builder,
+    tasks::{HOLE_SCORES, Which},
+};
+use std::collections::BTreeMap;
+
+/// The name under which captions have the share of images that show all they say.
+const ALL: &str = "all";
+
+type Summary = (&'static str, fn(&ModelRow) -> Option<f64>);
+
+/// What the terminal's table shows: means over kinds of holes and of edits.
+const SUMMARIES: [Summary; 7] = [
+    ("said", |row| row.captions.as_ref()?.seen.get(ALL).copied()),
+    ("said, held out", |row| row.captions.as_ref()?.held_out.get(ALL).copied()),
+    ("holes: PSNR", |row| holes(row, "PSNR")),
+    ("PSNR of mean", |row| holes(row, "PSNR of mean")),
+    ("accuracy", |row| holes(row, "accuracy")),
+    ("edits: both", |row| edits(row, Which::AtError)),
+    ("both, masked", |row| edits(row, Which::Masked)),
+];
+
+fn holes(row: &ModelRow, name: &str) -> Option<f64> {
+    let (.., score) = HOLE_SCORES.iter().find(|(other, ..)| *other == name)?;
+    let masks = &row.inpainting.as_ref()?.masks;
+    mean(masks.values().map(score))
+}
+
+/// An edit of which every strength errs more than edits are compared at is one that fails.
+fn edits(row: &ModelRow, which: Which) -> Option<f64> {
+    let scores = row.editing.as_ref()?;
+    mean(scores.edits.keys().map(|kind| Some(scores.of(kind, which).map_or(0.0, |p| p.both))))
+}
+
+fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.collect::<Option<_>>()?;
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+impl Results {
+    /// A table of the tasks for a terminal, a row a model: shares of images that show all that their captions say, in-painting over
+    /// all kinds of holes, and edits over all kinds, where they are compared. `None` if no model was scored for any.
+    pub fn to_task_table(&self) -> Option<Table> {
+        let mut table = Builder::new(self.seed_groups(), &[]);
+        table.names();
+        for (name, of) in SUMMARIES {
+            if self.rows.iter().any(|row| of(row).is_some()) {
+                let cell = |row: &ModelRow| of(row).map_or(Cell::Text(String::new()), Cell::number);
+                table.column(name, Better::Higher, cell, |_| Cell::Text(String::new()));
+            }
+        }
+        if self.rows.iter().any(|row| row.inpainting.is_some()) {
+            let track = |row: &ModelRow| row.inpainting.as_ref().map(|it| it.track.clone());
+            table.text("track", |row| track(row).unwrap_or_default(), |_| String::new());
+        }
+        (table.table.columns.len() > 1).then_some(table.table)
+    }
+
+    /// Every score of the tasks as RFC 4180 CSV, one record a score: of captions seen and held out, of each kind of hole and track, of
+    /// each kind of edit at each strength.
+    pub fn to_task_csv(&self) -> String {
+        let mut records = Records::default();
+        for row in &self.rows {
+            let of = ["model", row.run.as_deref().unwrap_or_default(), &row.model];
+            records.add(of, row.seed.to_string(), &row.captions, &row.inpainting, &row.editing);
+        }
+        for row in &self.calibration {
+            let of = ["calibration", "", &row.name];
+            records.add(of, String::new(), &row.captions, &None, &None);
+        }
+        for Baseline { run, name, inpainting, editing } in &self.baselines {
+            let of = ["baseline", run.as_deref().unwrap_or_default(), name];
+            records.add(of, String::new(), &None, inpainting, editing);
+        }
+        records.table().to_csv()
+    }
+}
+
+/// What names a record before its score.
+const HEAD: [&str; 8] = ["row", "run", "model", "seed", "task", "kind", "track", "strength"];
+
+/// Records of [`Results::to_task_csv`].
+#[derive(Default)]
+struct Records(Vec<Vec<Cell>>);
+
+impl Records {
+    fn add(
+        &mut self,
+        of: [&str; 3],
+        seed: String,
+        captions: &Option<CaptionScores>,
+        inpainting: &Option<InpaintingScores>,
+        editing: &Option<EditingScores>,
+    ) {
+        let mut put = |place: [&str; 4], name: &str, value: f64| {
+            let words = of.into_iter().chain([seed.as_str()]).chain(place).chain([name]);
+            let mut record: Vec<Cell> = words.map(|word| Cell::Text(word.to_owned())).collect();
+            record.push(Cell::number(value));
+            self.0.push(record);
+        };
+        if let Some(CaptionScores { seen, held_out }) = captions {
+            let parts: [(&str, &BTreeMap<String, f64>); 2] =
+                [("seen", seen), ("held out", held_out)];
+            for (kind, shares) in parts {
+                shares
+                    .iter()
+                    .for_each(|(name, &share)| put(["captions", kind, "", ""], name, share));
+            }
+        }
+        if let Some(scores) = inpainting {
+            for (kind, holes) in &scores.masks {
+                for (name, _, score) in HOLE_SCORES {
+                    if let Some(value) = score(holes) {
+                        put(["inpainting", kind, &scores.track, ""], name, value);
+                    }
+                }
+            }
+        }
+        if let Some(scores) = editing {
+            for (kind, points) in &scores.edits {
+                for point in points {
+                    let strength = point.strength.map(|strength| strength.to_string());
+                    let track = match (&strength, point.masked) {
+                        (Some(_), true) => "masked",
+                        (Some(_), false) => "free",
+                        (None, _) => "new image",
+                    };
+                    let track = if of[0] == "baseline" { "baseline" } else { track };
+                    let place = ["editing", kind, track, strength.as_deref().unwrap_or_default()];
+                    let counted = point.counted.map(|counted| ("counted", counted));
+                    let scores = [
+                        ("changed", point.changed),
+                        ("kept", point.kept),
+                        ("both", point.both),
+                        ("background_error", point.background_error),
+                        ("network_calls", point.network_calls as f64),
+                        ("seconds_per_image", point.seconds_per_image),
+                    ];
+                    scores
+                        .into_iter()
+                        .chain(counted)
+                        .for_each(|(name, value)| put(place, name, value));
+                }
+            }
+        }
+    }
+
+    fn table(self) -> Table {
+        let column = |name: &str| Column { name: name.to_owned(), better: Better::None };
+        let columns = HEAD.into_iter().chain(["score", "value"]).map(column).collect();
+        let rows = self.0.into_iter().map(|cells| TableRow { cells, ranked: false }).collect();
+        Table { columns, rows }
+    }
+}
