@@ -38,7 +38,7 @@ fn every_family_fills_holes_and_edits() {
             masked.for_each(|point| assert_eq!(point["background_error"], 0.0));
             for point in points {
                 assert!(point["network_calls"].as_u64() > Some(0), "{point}");
-                assert_eq!(point["counted"].is_number(), kind == "remove", "{point}");
+                assert_eq!(point["object_count"].is_number(), kind == "remove", "{point}");
             }
         }
     }
@@ -47,14 +47,14 @@ fn every_family_fills_holes_and_edits() {
         baselines.iter().find(|row| row["name"] == name).expect("a baseline").clone()
     };
     assert_eq!(baseline("original")["inpainting"]["masks"]["half"]["psnr"], 100.0);
-    assert_eq!(baseline("original")["inpainting"]["masks"]["half"]["valid"], 1.0);
-    assert_eq!(baseline("mean_fill")["inpainting"]["masks"]["half"]["valid"], 0.0);
+    assert_eq!(baseline("original")["inpainting"]["masks"]["half"]["possible"], 1.0);
+    assert_eq!(baseline("mean_fill")["inpainting"]["masks"]["half"]["possible"], 0.0);
     assert!(baseline("nearest_fill")["inpainting"]["masks"]["half"]["psnr"].as_f64() < Some(100.0));
     assert_eq!(baseline("unchanged")["editing"]["edits"]["recolour"][0]["changed"], 0.0);
     assert_eq!(baseline("target")["editing"]["edits"]["recolour"][0]["both"], 1.0);
     let csv = fs::read_to_string(out.join("comparison/tasks.csv")).expect("tasks.csv");
     for family in families() {
-        for task in ["inpainting,half,trained,,PSNR,", "editing,remove,masked,"] {
+        for task in ["inpainting,half,trained,,psnr,", "editing,remove,masked,"] {
             let found = csv.lines().any(|line| line.contains(family) && line.contains(task));
             assert!(found, "no {task} of {family} in:\n{csv}");
         }
@@ -77,7 +77,9 @@ fn every_family_fills_holes_and_edits() {
         let common = ["--image", &text(&given), "--mask", &text(&mask), "--out", &text(&png)];
         let put = ["--images", &text(&images), "-n", "2", "--prompt", "a red circle"];
         let inpaint = [["inpaint", &model].as_slice(), &common, &put].concat();
-        paragone(&inpaint).expect(0).says(&["40 by 24 pixels, brought to the model's"]);
+        paragone(&inpaint)
+            .expect(0)
+            .says(&["40 by 24 pixels, brought to the model's", "brought back to 40 by 24"]);
         picture(&png);
         let completed = image::open(images.join("seed-0.png")).expect("a picture").into_rgb8();
         assert_eq!(completed.dimensions(), (40, 24));

@@ -7,7 +7,7 @@ use crate::{
     watch::{distance, is_image, right, stops, unwatched, watched},
 };
 use anyhow::{Result, ensure};
-use paragone_core::{Error, Known, Noise, OnStep, SampleRequest};
+use paragone_core::{Batch, Conditions, Error, Known, Noise, OnStep, SampleRequest};
 use tch::{Device, Kind, Tensor};
 
 /// The checks of this subject.
@@ -16,6 +16,7 @@ pub const CHECKS: &[Check] = checks![
     shown_pixels_decide_the_rest,
     an_edit_of_no_strength_is_the_source,
     a_masked_edit_keeps_the_rest,
+    an_edit_reads_what_it_says_it_reads,
 ];
 
 /// Bit for bit; and what was unknown is made.
@@ -105,6 +106,23 @@ fn a_masked_edit_keeps_the_rest(subject: &Subject) -> Result<()> {
     };
     ensure!(same(&mask.eq(1.0)), "pixels outside the hole have changed");
     ensure!(!same(&mask.eq(0.0)), "nothing in the hole has changed");
+    Ok(())
+}
+
+/// What the source is said to show changes an edit, or the family says that it does not.
+fn an_edit_reads_what_it_says_it_reads(subject: &Subject) -> Result<()> {
+    let Learner { coded, trainer } = subject.learner()?;
+    let Ok(edit) = trainer.ema().edit() else { return Ok(()) };
+    let source = coded.batch(&SEEDS);
+    let told = |more: u64| coded.conditions(&SEEDS.map(|seed| coded.class(seed + more)));
+    let (asked, noise) = (told(1), Noise::new(SEEDS.to_vec(), Device::Cpu));
+    let request = SampleRequest::new(&asked, &noise);
+    let edited = |conditions: Conditions| {
+        let source = Batch { images: source.images.shallow_clone(), conditions };
+        unwatched(|on_step| tch::no_grad(|| edit.edit(&source, &request, 0.5, on_step)))
+    };
+    let apart = distance(&edited(told(0))?, &edited(told(1))?);
+    ensure!(edit.reads_source() == (apart > 0.0), "told otherwise, edits are {apart} apart");
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub struct Tokenizer(tokenizers::Tokenizer);
 pub struct Words {
     /// As many as [`TextSpec::max_tokens`], zeros at the end.
     pub tokens: Vec<i64>,
-    /// Words that no training caption has, or too few of very many, as they were written.
+    /// Words outside the vocabulary, in no training caption or too rare there, as they were written.
     pub unknown: Vec<String>,
     /// Words beyond the longest training caption or [`MOST_TOKENS`], as they were written.
     pub cut: Vec<String>,

@@ -51,7 +51,7 @@ pub struct HoleScores {
     /// Share of completed images in which a judge finds what was asked for.
     pub accuracy: Option<f64>,
     /// Share of completed images that show what the known pixels leave possible, where that is known.
-    pub valid: Option<f64>,
+    pub possible: Option<f64>,
     /// Root mean square difference, in levels, of completions by different seeds in the hole.
     pub diversity: Option<f64>,
     /// Share of images whose known pixels are unchanged.
@@ -88,7 +88,7 @@ pub struct EditPoint {
     pub both: f64,
     /// Share of pictures with as many objects as asked, where that is what changes: gone is what was to be removed, and there what was
     /// to be added.
-    pub counted: Option<f64>,
+    pub object_count: Option<f64>,
     /// Mean absolute difference, in levels, of pixels that the true edit leaves alone.
     pub background_error: f64,
     /// Network calls of one image; 0 for a baseline.
@@ -97,53 +97,50 @@ pub struct EditPoint {
     pub seconds_per_image: f64,
 }
 
-/// Name, what is good, and access: scores of holes of one kind.
-pub(crate) type HoleColumn = (&'static str, Better, fn(&HoleScores) -> Option<f64>);
+/// Key in files, head in tables, what is good, and access: a score of holes of one kind.
+pub(crate) type HoleColumn = (&'static str, &'static str, Better, fn(&HoleScores) -> Option<f64>);
 
 pub(crate) const HOLE_SCORES: [HoleColumn; 8] = [
-    ("PSNR", Better::Higher, |holes| Some(holes.psnr)),
-    ("PSNR of mean", Better::Higher, |holes| holes.psnr_of_mean),
-    ("SSIM", Better::Higher, |holes| Some(holes.ssim)),
-    ("FD", Better::Lower, |holes| holes.frechet_distance),
-    ("accuracy", Better::Higher, |holes| holes.accuracy),
-    ("valid", Better::Higher, |holes| holes.valid),
-    ("diversity", Better::None, |holes| holes.diversity),
-    ("known kept", Better::Higher, |holes| Some(holes.known_pixels_kept)),
+    ("psnr", "PSNR", Better::Higher, |holes| Some(holes.psnr)),
+    ("psnr_of_mean", "PSNR of mean", Better::Higher, |holes| holes.psnr_of_mean),
+    ("ssim", "SSIM", Better::Higher, |holes| Some(holes.ssim)),
+    ("frechet_distance", "FD", Better::Lower, |holes| holes.frechet_distance),
+    ("accuracy", "accuracy", Better::Higher, |holes| holes.accuracy),
+    ("possible", "possible", Better::Higher, |holes| holes.possible),
+    ("diversity", "diversity", Better::None, |holes| holes.diversity),
+    ("known_pixels_kept", "known kept", Better::Higher, |holes| Some(holes.known_pixels_kept)),
 ];
+
+/// The same of an edit.
+pub(crate) type EditColumn = (&'static str, &'static str, Better, fn(&EditPoint) -> Option<f64>);
+
+pub(crate) const EDIT_SCORES: [EditColumn; 8] = [
+    ("changed", "changed", Better::Higher, |point| Some(point.changed)),
+    ("kept", "kept", Better::Higher, |point| Some(point.kept)),
+    ("both", "both", Better::Higher, |point| Some(point.both)),
+    ("object_count", "object count", Better::Higher, |point| point.object_count),
+    ("background_error", "background error", Better::None, |point| Some(point.background_error)),
+    ("strength", "strength", Better::None, |point| point.strength),
+    (NETWORK_CALLS, "calls", Better::None, |point| Some(point.network_calls as f64)),
+    (SECONDS, "s/image", Better::Lower, |point| Some(point.seconds_per_image)),
+];
+
+pub(crate) const NETWORK_CALLS: &str = "network_calls";
+pub(crate) const SECONDS: &str = "seconds_per_image";
 
 /// Background error, in levels, at which edits are compared.
 pub const BACKGROUND_ERROR: f64 = 4.0;
 
 /// Which of a model's edits of a kind stands for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum Chosen {
     /// Without a mask, at [`BACKGROUND_ERROR`].
     AtError,
     /// With a mask, the strength that is best for both.
     Masked,
     /// A new image of what was asked for.
-    Fresh,
+    New,
 }
-
-/// Name, edit, what is good, and access: scores of edits of one kind.
-pub(crate) type EditColumn = (&'static str, Which, Better, fn(&EditPoint) -> Option<f64>);
-
-pub(crate) const EDIT_SCORES: [EditColumn; 14] = [
-    ("changed", Which::AtError, Better::Higher, |point| Some(point.changed)),
-    ("kept", Which::AtError, Better::Higher, |point| Some(point.kept)),
-    ("both", Which::AtError, Better::Higher, |point| Some(point.both)),
-    ("counted", Which::AtError, Better::Higher, |point| point.counted),
-    ("error", Which::AtError, Better::None, |point| Some(point.background_error)),
-    ("strength", Which::AtError, Better::None, |point| point.strength),
-    ("calls", Which::AtError, Better::None, |point| Some(point.network_calls as f64)),
-    ("s/image", Which::AtError, Better::Lower, |point| Some(point.seconds_per_image)),
-    ("changed, masked", Which::Masked, Better::Higher, |point| Some(point.changed)),
-    ("kept, masked", Which::Masked, Better::Higher, |point| Some(point.kept)),
-    ("both, masked", Which::Masked, Better::Higher, |point| Some(point.both)),
-    ("changed, new image", Which::Fresh, Better::Higher, |point| Some(point.changed)),
-    ("kept, new image", Which::Fresh, Better::Higher, |point| Some(point.kept)),
-    ("both, new image", Which::Fresh, Better::Higher, |point| Some(point.both)),
-];
 
 impl InpaintingScores {
     /// Nothing scored yet.
@@ -176,15 +173,15 @@ impl EditingScores {
     }
 
     /// The edit of a kind that stands for all of them.
-    pub(crate) fn of(&self, kind: &str, which: Which) -> Option<EditPoint> {
+    pub(crate) fn of(&self, kind: &str, chosen: Chosen) -> Option<EditPoint> {
         let points = self.edits.get(kind)?;
-        match which {
-            Which::AtError => self.at_background_error(kind, BACKGROUND_ERROR),
-            Which::Masked => {
+        match chosen {
+            Chosen::AtError => self.at_background_error(kind, BACKGROUND_ERROR),
+            Chosen::Masked => {
                 let masked = points.iter().filter(|point| point.masked);
                 masked.max_by(|a, b| a.both.total_cmp(&b.both)).copied()
             }
-            Which::Fresh => points.iter().find(|point| point.strength.is_none()).copied(),
+            Chosen::New => points.iter().find(|point| point.strength.is_none()).copied(),
         }
     }
 
@@ -210,10 +207,10 @@ impl EditingScores {
                     changed: between(|p| p.changed),
                     kept: between(|p| p.kept),
                     both: between(|p| p.both),
-                    counted: low
-                        .counted
-                        .and(high.counted)
-                        .map(|_| between(|p| p.counted.unwrap_or(0.0))),
+                    object_count: low
+                        .object_count
+                        .and(high.object_count)
+                        .map(|_| between(|p| p.object_count.unwrap_or(0.0))),
                     background_error: error,
                     network_calls: low.network_calls.max(high.network_calls),
                     seconds_per_image: between(|p| p.seconds_per_image),
@@ -235,7 +232,7 @@ mod tests {
             changed,
             kept: 1.0 - changed,
             both: 0.0,
-            counted: Some(changed),
+            object_count: Some(changed),
             background_error,
             network_calls: 2,
             seconds_per_image: 0.5,
@@ -255,7 +252,7 @@ mod tests {
         assert_eq!(at(2.0).unwrap().changed, 0.1);
         let between = at(7.0).unwrap();
         assert!((between.changed - 0.7).abs() < 1e-12 && (between.kept - 0.3).abs() < 1e-12);
-        assert!((between.counted.unwrap() - 0.7).abs() < 1e-12);
+        assert!((between.object_count.unwrap() - 0.7).abs() < 1e-12);
         assert_eq!((between.network_calls, between.seconds_per_image), (2, 0.5));
         assert!((between.strength.unwrap() - 0.5).abs() < 1e-12);
         assert_eq!(at(50.0).unwrap().changed, 0.9);

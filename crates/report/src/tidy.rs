@@ -1,41 +1,44 @@
 //! Scores of the tasks beside drawing new images: a line a model for a terminal, and every one as CSV.
 
 use crate::{
-    Baseline, CaptionScores, EditingScores, InpaintingScores, ModelRow, Results,
+    Baseline, CaptionScores, EditingScores, HoleScores, InpaintingScores, ModelRow, Results,
     table::{Better, Cell, Column, Table, TableRow},
     tabulate::Builder,
-    tasks::{HOLE_SCORES, Which},
+    tasks::{Chosen, EDIT_SCORES, HOLE_SCORES, NETWORK_CALLS, SECONDS},
 };
 use std::collections::BTreeMap;
 
-/// The name under which captions have the share of images that show all they say.
-const ALL: &str = "all";
+/// What stands for captions: the share of images that show all that theirs say, or where captions are names the share whose own is
+/// the first of a hundred.
+const CAPTIONS: [&str; 2] = ["all", "first of 100"];
 
 type Summary = (&'static str, fn(&ModelRow) -> Option<f64>);
 
 /// What the terminal's table shows: means over kinds of holes and of edits.
 const SUMMARIES: [Summary; 7] = [
-    ("said", |row| row.captions.as_ref()?.seen.get(ALL).copied()),
-    ("said, held out", |row| row.captions.as_ref()?.held_out.get(ALL).copied()),
-    ("holes: PSNR", |row| holes(row, "PSNR")),
-    ("PSNR of mean", |row| holes(row, "PSNR of mean")),
-    ("accuracy", |row| holes(row, "accuracy")),
-    ("edits: both", |row| edits(row, Which::AtError)),
-    ("both, masked", |row| edits(row, Which::Masked)),
+    ("captions: right", |row| captions(&row.captions.as_ref()?.seen)),
+    ("held out", |row| captions(&row.captions.as_ref()?.held_out)),
+    ("in-painting: PSNR", |row| holes(row, |holes| Some(holes.psnr))),
+    ("PSNR of mean", |row| holes(row, |holes| holes.psnr_of_mean)),
+    ("class or caption", |row| holes(row, |holes| holes.accuracy)),
+    ("editing: both", |row| edits(row, Chosen::AtError)),
+    ("both, masked", |row| edits(row, Chosen::Masked)),
 ];
 
-fn holes(row: &ModelRow, name: &str) -> Option<f64> {
-    let (.., score) = HOLE_SCORES.iter().find(|(other, ..)| *other == name)?;
-    let masks = &row.inpainting.as_ref()?.masks;
-    mean(masks.values().map(score))
+fn captions(shares: &BTreeMap<String, f64>) -> Option<f64> {
+    CAPTIONS.iter().find_map(|name| shares.get(*name)).copied()
 }
 
-/// An edit of which every strength errs more than edits are compared at is one that fails.
-fn edits(row: &ModelRow, which: Which) -> Option<f64> {
+fn holes(row: &ModelRow, score: fn(&HoleScores) -> Option<f64>) -> Option<f64> {
+    mean(row.inpainting.as_ref()?.masks.values().map(score))
+}
+
+fn edits(row: &ModelRow, chosen: Chosen) -> Option<f64> {
     let scores = row.editing.as_ref()?;
-    mean(scores.edits.keys().map(|kind| Some(scores.of(kind, which).map_or(0.0, |p| p.both))))
+    mean(scores.edits.keys().map(|kind| scores.of(kind, chosen).map(|point| point.both)))
 }
 
+/// `None` if one of them is missing, or there are none.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let values: Vec<f64> = values.collect::<Option<_>>()?;
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -49,7 +52,8 @@ impl Results {
         table.names();
         for (name, of) in SUMMARIES {
             if self.rows.iter().any(|row| of(row).is_some()) {
-                let cell = |row: &ModelRow| of(row).map_or(Cell::Text(String::new()), Cell::number);
+                let missing = || Cell::missing("it does not do the task, or not every kind of it");
+                let cell = |row: &ModelRow| of(row).map_or_else(missing, Cell::number);
                 table.column(name, Better::Higher, cell, |_| Cell::Text(String::new()));
             }
         }
@@ -113,37 +117,29 @@ impl Records {
         }
         if let Some(scores) = inpainting {
             for (kind, holes) in &scores.masks {
-                for (name, _, score) in HOLE_SCORES {
-                    if let Some(value) = score(holes) {
-                        put(["inpainting", kind, &scores.track, ""], name, value);
-                    }
+                let place = ["inpainting", kind, &scores.track, ""];
+                for (name, _, _, score) in HOLE_SCORES {
+                    score(holes).into_iter().for_each(|value| put(place, name, value));
                 }
+                put(place, "shown_in_training", f64::from(u8::from(holes.shown_in_training)));
+                put(place, NETWORK_CALLS, scores.network_calls as f64);
+                put(place, SECONDS, scores.seconds_per_image);
             }
         }
         if let Some(scores) = editing {
             for (kind, points) in &scores.edits {
                 for point in points {
                     let strength = point.strength.map(|strength| strength.to_string());
-                    let track = match (&strength, point.masked) {
-                        (Some(_), true) => "masked",
-                        (Some(_), false) => "free",
-                        (None, _) => "new image",
+                    let track = match (of[0], &strength, point.masked) {
+                        ("baseline", ..) => "baseline",
+                        (_, Some(_), true) => "masked",
+                        (_, Some(_), false) => "free",
+                        (_, None, _) => "new image",
                     };
-                    let track = if of[0] == "baseline" { "baseline" } else { track };
                     let place = ["editing", kind, track, strength.as_deref().unwrap_or_default()];
-                    let counted = point.counted.map(|counted| ("counted", counted));
-                    let scores = [
-                        ("changed", point.changed),
-                        ("kept", point.kept),
-                        ("both", point.both),
-                        ("background_error", point.background_error),
-                        ("network_calls", point.network_calls as f64),
-                        ("seconds_per_image", point.seconds_per_image),
-                    ];
-                    scores
-                        .into_iter()
-                        .chain(counted)
-                        .for_each(|(name, value)| put(place, name, value));
+                    for (name, _, _, score) in EDIT_SCORES {
+                        score(point).into_iter().for_each(|value| put(place, name, value));
+                    }
                 }
             }
         }

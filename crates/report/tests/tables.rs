@@ -267,7 +267,7 @@ fn the_csv_of_tasks_has_a_record_a_score() {
         changed: both,
         kept: 1.0,
         both,
-        counted: None,
+        object_count: None,
         background_error: 2.0,
         network_calls: 7,
         seconds_per_image: 0.25,
@@ -282,6 +282,8 @@ fn the_csv_of_tasks_has_a_record_a_score() {
     };
     unchanged.both = 0.0;
     scores.edits.get_mut("recolour").unwrap().truncate(1);
+    // A family that does not edit has no records, and says so in the table.
+    results.rows[1].editing = Some(EditingScores::new("cannot".to_owned()));
     results.baselines.push(Baseline {
         run: None,
         name: "unchanged".to_owned(),
@@ -301,7 +303,7 @@ fn the_csv_of_tasks_has_a_record_a_score() {
     }
     let text = results.to_task_table().unwrap().to_text();
     let heads = text.lines().next().unwrap();
-    assert!(heads.contains("said ↑") && heads.contains("both, masked ↑"), "{text}");
+    assert!(heads.contains("captions: right ↑") && heads.contains("both, masked ↑"), "{text}");
     assert!(!heads.contains("PSNR"), "{text}");
     let vae = text.lines().find(|line| line.starts_with("vae")).unwrap();
     assert!(vae.contains("0.500") && vae.contains("0.400") && vae.contains("0.600"), "{text}");

@@ -3,7 +3,7 @@
 use crate::{
     config::{Experiment, Problem},
     interrupt,
-    log::{Reporter, note},
+    log::Reporter,
 };
 use anyhow::{Result, bail};
 use paragone_core::{DataSpec, mix};
@@ -60,22 +60,21 @@ impl RunData {
         let train = dataset.load(Split::Train).map_err(place)?;
         let captions = train.captions.as_deref().filter(|_| config.condition == Condition::Text);
         let tokenizer = captions.map(Tokenizer::train);
-        if let Some((tokenizer, captions)) = tokenizer.as_ref().zip(captions)
-            && tokenizer.spec().max_tokens == MOST_TOKENS as i64
-        {
-            let cut = |caption: &&String| !tokenizer.encode(caption).cut.is_empty();
-            match captions.iter().filter(cut).count() {
-                0 => {}
-                n => note(&format!(
-                    "{}: of {n} training captions only the first {MOST_TOKENS} words are read",
-                    config.dataset
-                )),
-            }
-        }
         let spec = paragone_data::data_spec(&train, &*dataset, &config, tokenizer.as_ref());
         let train = tokenized(train, tokenizer.as_ref());
         let (seed, test) = (experiment.seed, OnceCell::new());
         Ok(Self { config, seed, dataset, spec, tokenizer, train, test })
+    }
+
+    /// Training captions of which only the first [`MOST_TOKENS`] words are read.
+    pub fn cut_captions(&self) -> usize {
+        let captions = self.train.captions.as_deref().unwrap_or_default();
+        let longest = |tokenizer: &&Tokenizer| tokenizer.spec().max_tokens == MOST_TOKENS as i64;
+        let cut = |tokenizer: &Tokenizer| {
+            let cut = |caption: &&String| !tokenizer.encode(caption).cut.is_empty();
+            captions.iter().filter(cut).count()
+        };
+        self.tokenizer.as_ref().filter(longest).map_or(0, cut)
     }
 
     /// The images that models are tested on, read when they are first asked for.

@@ -85,6 +85,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::ForgetsKnownPixels, "shown_pixels_decide_the_rest"),
     (Flaw::EditsAtNoStrength, "an_edit_of_no_strength_is_the_source"),
     (Flaw::EditsBeyondTheMask, "a_masked_edit_keeps_the_rest"),
+    (Flaw::DeniesReading, "an_edit_reads_what_it_says_it_reads"),
 ];
 
 /// The flaws of a section, all of them [`oddity::Oddity`]'s.

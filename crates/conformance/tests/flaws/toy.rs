@@ -67,6 +67,7 @@ pub enum Flaw {
     TouchesKnownPixels,
     EditsAtNoStrength,
     EditsBeyondTheMask,
+    DeniesReading,
 }
 
 thread_local! {
@@ -481,7 +482,7 @@ impl Edit for ToyModel {
     }
 
     fn reads_source(&self) -> bool {
-        true
+        !has(Flaw::DeniesReading)
     }
 
     fn edit(

@@ -4,7 +4,7 @@ use super::markup::definitions;
 use crate::table::Table;
 
 /// What the columns mean, and which way is good.
-pub const MEANINGS: [(&str, &str); 33] = [
+pub const MEANINGS: [(&str, &str); 34] = [
     (
         "FD",
         "Fréchet distance between Gaussians fitted to features of the images and of real ones. Lower is better; as many real test images do not reach 0.",
@@ -53,6 +53,10 @@ pub const MEANINGS: [(&str, &str); 33] = [
     ("peak MB", "Most memory held in training, in 10⁶ bytes. Lower is better."),
     ("calls", "Network calls of one image."),
     ("ms/image", "Milliseconds of one image, drawn in batches. Lower is better."),
+    (
+        "possible",
+        "Share of completed images that show a scene which their known pixels leave possible. Higher is better; 1 for real images.",
+    ),
     ("valid", "Share of images that show a possible scene. Higher is better; 1 for real images."),
     (
         "distance",

@@ -5,7 +5,7 @@ use crate::{
     Baseline, EditPoint, EditingScores, HoleScores, InpaintingScores, ModelRow, SeedGroup,
     plot::{Axis, Ink, Item, Look, Plot},
     table::{Better, Cell, Column, Table, TableRow},
-    tasks::{BACKGROUND_ERROR, EDIT_SCORES, HOLE_SCORES, Which},
+    tasks::{BACKGROUND_ERROR, Chosen, EDIT_SCORES, HOLE_SCORES, NETWORK_CALLS, SECONDS},
 };
 use std::collections::BTreeSet;
 
@@ -50,8 +50,9 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
     scored().next()?;
     let mut html = paragraph(
         "Test images with a part hidden, completed. PSNR (of all holes together) and SSIM compare the hole with what was there, \
-         which one of many good completions need not resemble, though their mean, the best guess of the pixels, comes as near as can be; diversity is how much completions by different seeds differ there. Valid: the share whose known pixels and whose hole are, the hole within a \
-         tolerance, those of one scene that training may show, where scenes are known. Models whose training \
+         which one of many good completions need not resemble, though their mean, the best guess of the pixels, comes as near as can be; diversity is how much completions by different seeds differ there. Possible: the share that agree with one \
+         scene that training may show, in the known pixels (up to the data's noise) and, within a tolerance, in the hole, where scenes are \
+         known. Models whose training \
          showed known pixels and models that only learnt to generate are in tables of their own.",
     );
     let tracks: BTreeSet<&str> = scored().map(|scores| scores.track.as_str()).collect();
@@ -91,7 +92,7 @@ pub fn inpainting(context: &Context<'_>) -> Option<String> {
             let holes = |scores: &Option<InpaintingScores>| -> Option<HoleScores> {
                 scores.as_ref()?.masks.get(*mask).cloned()
             };
-            for (name, better, score) in HOLE_SCORES {
+            for (_, name, better, score) in HOLE_SCORES {
                 let cell = |scores: &Option<InpaintingScores>| match holes(scores)
                     .map(|holes| score(&holes))
                 {
@@ -137,7 +138,7 @@ pub fn editing(context: &Context<'_>) -> Option<String> {
     let mut html = paragraph(&format!(
         "Pictures of which one thing is to be changed, and what becomes of them. Changed: the share that shows what was asked for; kept: \
          the share that shows all else as before, as far as it has a name (a lone object may have moved); both: the share of which both is \
-         true; counted: the share with as many objects as asked, where one is to go or to come. A stronger edit changes more and keeps \
+         true; object count: the share with as many objects as asked, where one is to go or to come. A stronger edit changes more and keeps \
          less, so models are compared where pixels that the true edit leaves alone differ by {BACKGROUND_ERROR} of 255 levels on average; \
          a model that errs less at any strength stands with its strongest edit. With a mask only pixels near the change are free, and \
          the best strength for both counts."
@@ -162,29 +163,41 @@ pub fn editing(context: &Context<'_>) -> Option<String> {
         let baselines = context.results.baselines.iter();
         let baselines = baselines.filter(|baseline| baseline.editing.is_some()).collect();
         let mut table = TaskTable::new(context.results.seed_groups(), baselines);
-        for (name, which, better, score) in EDIT_SCORES {
-            let cell = |point: Option<EditPoint>| match point.map(|point| score(&point)) {
-                Some(Some(value)) => Cell::number(value),
-                Some(None) => Cell::Text(String::new()),
-                None => Cell::missing("every edit of it errs more, or it makes none"),
-            };
-            let counted = |point: &EditPoint| point.counted.is_some();
+        let some = |column: fn(&EditPoint) -> Option<f64>| {
             let scored = context.results.rows.iter().filter_map(of);
-            if name == "counted" && !scored.flat_map(|scores| &scores.edits[kind]).any(counted) {
-                continue;
-            }
-            let model = |row: &ModelRow| cell(of(row).and_then(|scores| scores.of(kind, which)));
-            let baseline = |row: &Baseline| {
-                let points = row.editing.as_ref().and_then(|scores| scores.edits.get(kind));
-                match points.and_then(|points| points.first()) {
-                    // It takes no calls, and stands for no other kind of edit than the one without a mask.
-                    Some(_) if which != Which::AtError || ["calls", "s/image"].contains(&name) => {
-                        Cell::Text(String::new())
+            let points = scored.filter_map(|scores| scores.edits.get(kind)).flatten();
+            points.filter_map(column).next().is_some()
+        };
+        let of_both = &EDIT_SCORES[..3];
+        let columns = [
+            (Chosen::AtError, "", EDIT_SCORES.as_slice()),
+            (Chosen::Masked, ", masked", of_both),
+            (Chosen::New, ", new image", of_both),
+        ];
+        for (chosen, name, scores) in columns {
+            for &(key, head, better, score) in scores.iter().filter(|(.., score)| some(*score)) {
+                let cell = |point: Option<EditPoint>| match point.map(|point| score(&point)) {
+                    // Counts have no digits after the point.
+                    Some(Some(count)) if key == NETWORK_CALLS => Cell::Text(count.to_string()),
+                    Some(Some(value)) => Cell::number(value),
+                    Some(None) => Cell::Text(String::new()),
+                    None => Cell::missing("every edit of it errs more, or it makes none"),
+                };
+                let model =
+                    |row: &ModelRow| cell(of(row).and_then(|scores| scores.of(kind, chosen)));
+                let baseline = |row: &Baseline| {
+                    let points = row.editing.as_ref().and_then(|scores| scores.edits.get(kind));
+                    match points.and_then(|points| points.first()) {
+                        // It costs nothing, and stands for no edit but the one without a mask.
+                        Some(_) if chosen != Chosen::AtError => Cell::Text(String::new()),
+                        Some(_) if [NETWORK_CALLS, SECONDS].contains(&key) => {
+                            Cell::Text(String::new())
+                        }
+                        point => cell(point.copied()),
                     }
-                    point => cell(point.copied()),
-                }
-            };
-            table.column(name, better, model, baseline);
+                };
+                table.column(&format!("{head}{name}"), better, model, baseline);
+            }
         }
         let title = format!("Edits: {kind}");
         html += &context.render(&table.table, &format!("editing-{kind}"), &title, &[]);

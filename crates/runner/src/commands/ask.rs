@@ -103,7 +103,9 @@ impl Opened {
             let words = tokenizer.encode(prompt);
             if !words.unknown.is_empty() {
                 let unknown = words.unknown.join(", ");
-                note(&format!("\"{prompt}\": no training caption has the words {unknown}"));
+                note(&format!(
+                    "\"{prompt}\": not in the vocabulary of the training captions: {unknown}"
+                ));
             }
             if !words.cut.is_empty() {
                 note(&format!(

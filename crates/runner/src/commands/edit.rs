@@ -94,6 +94,7 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
             }
         }
     }
+    given.note_size(args.images.as_deref());
     say(format_args!(
         "{}: {total} edits by {method}, {:.0} network calls each, {:.3} s an image",
         args.out.display(),

@@ -42,7 +42,7 @@ impl Given {
             let small = resized(&picture, width, height);
             if picture.dimensions() != (width, height) {
                 note(&format!(
-                    "{text}: {} by {} pixels, brought to the model's {width} by {height} and, by --images, back",
+                    "{text}: {} by {} pixels, brought to the model's {width} by {height}",
                     picture.width(),
                     picture.height()
                 ));
@@ -132,6 +132,21 @@ impl Given {
         ensure!(count > 0, "--mask {text} has no white pixel: nothing is to be made");
         let [.., h, w] = self.levels().size()[..] else { unreachable!("images are [1, c, h, w]") };
         Ok(Hole { mask: shrunk(&white, h as u32, w as u32), white })
+    }
+
+    /// Says where results are to be had in the picture's own size, if that is not the model's.
+    pub fn note_size(&self, images: Option<&Path>) {
+        let (width, height) = self.picture.dimensions();
+        let [.., h, w] = self.levels().size()[..] else { unreachable!("images are [1, c, h, w]") };
+        if (i64::from(width), i64::from(height)) == (w, h) {
+            return;
+        }
+        note(&match images {
+            Some(folder) => {
+                format!("{}: brought back to {width} by {height} pixels", folder.display())
+            }
+            None => format!("--images DIR brings results back to {width} by {height} pixels"),
+        });
     }
 
     /// Writes the picture itself.

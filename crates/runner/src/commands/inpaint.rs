@@ -56,6 +56,7 @@ pub fn execute(args: &InpaintArgs) -> Result<ExitCode> {
             given.save(&drawn.levels.get(i as i64), Some(&hole), &path)?;
         }
     }
+    given.note_size(args.images.as_deref());
     say(format_args!(
         "{}: {} completions by {method}, {} network calls each, {:.3} s an image",
         args.out.display(),

@@ -15,7 +15,7 @@ use crate::{
     trained::{read_experiment, read_runs},
 };
 use anyhow::{Context, Error, Result, bail, ensure};
-use paragone_data::{DataConfig, DataError};
+use paragone_data::{DataConfig, DataError, MOST_TOKENS};
 use std::{
     path::Path,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
@@ -48,6 +48,9 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     let device = prepare(&args.device, threads)?;
     let data = open_data(args, experiment)?;
     experiment.check_data(&data.spec)?;
+    if let n @ 1.. = data.cut_captions() {
+        note(&format!("of {n} training captions only the first {MOST_TOKENS} words are read"));
+    }
     check_models(experiment, &data, run, device)?;
     evaluate::check(experiment, &data, device)?;
     if args.dry_run {

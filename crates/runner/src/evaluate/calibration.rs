@@ -70,8 +70,8 @@ pub struct CalibrationScores {
 /// The row of training images with the captions nearest to those asked for.
 const NEAREST_CAPTION: &str = "nearest_caption";
 
-/// The row of training images that nobody asked for: what captions say is in them by chance.
-const ANY_CAPTION: &str = "any_caption";
+/// The row of training images with other captions: what is asked for is in them by chance.
+const RANDOM_CAPTION: &str = "random_caption";
 
 /// Images of one row, one set an evaluation seed.
 struct Row {
@@ -145,7 +145,7 @@ pub struct Scene<'a> {
 }
 
 /// Scores test images, a copy of training images, defects, the mean image and noise, and for captions the training images with
-/// the nearest captions and with any; `None` when the user asked to stop.
+/// the nearest captions and with random ones; `None` when the user asked to stop.
 pub fn calibrate(scene: &Scene, basis: &Basis) -> Result<Option<Calibration>> {
     let &Scene { references, by_class, known, data, experiment, .. } = scene;
     let rows = rows(references, data)?;
@@ -182,7 +182,8 @@ pub fn calibrate(scene: &Scene, basis: &Basis) -> Result<Option<Calibration>> {
     }
     let mut baselines = Vec::new();
     if let Some(inpainting) = scene.inpainting {
-        baselines.extend(inpainting.baselines()?.into_iter().map(|(name, scores)| Baseline {
+        let Some(scored) = inpainting.baselines()? else { return Ok(None) };
+        baselines.extend(scored.into_iter().map(|(name, scores)| Baseline {
             run: None,
             name: name.to_owned(),
             inpainting: Some(scores),
@@ -247,10 +248,12 @@ fn rows(references: &References, data: &RunData) -> Result<Vec<Row>> {
         let row = of_rows(NEAREST_CAPTION, train, each(&|_| nearest.shallow_clone()));
         let prompts = references.seeds.iter().map(|_| asked.narrow(0, n)).collect();
         rows.push(Row { prompts: Some(prompts), ..row });
-        let row = of_rows(ANY_CAPTION, train, each(&|seed| drawn(&data.train, 5, seed)));
-        let prompts = row.images.iter().map(|images| asked.narrow(0, images.size()[0].min(n)));
-        let prompts = prompts.collect();
-        rows.push(Row { prompts: Some(prompts), ..row });
+        if references.judge.is_some() {
+            let row = of_rows(RANDOM_CAPTION, train, each(&|seed| drawn(&data.train, 5, seed)));
+            let prompts = row.images.iter().map(|images| asked.narrow(0, images.size()[0].min(n)));
+            let prompts = prompts.collect();
+            rows.push(Row { prompts: Some(prompts), ..row });
+        }
     }
     let unlabelled = |name: &str, origin, make: &dyn Fn(u64) -> Tensor| Row {
         name: name.to_owned(),
@@ -312,10 +315,13 @@ fn captions(scene: &Scene, row: &Row) -> Result<Option<CaptionScores>> {
         Ok(match row.name.as_str() {
             "test_set" => Some(described.shallow_clone()),
             NEAREST_CAPTION => nearest(prompts, data),
-            ANY_CAPTION => {
-                let train = &data.train.images;
-                let some = Tensor::arange(prompts.len(), (Kind::Int64, Device::Cpu));
-                Some(train.index_select(0, &some.remainder(train.size()[0])))
+            RANDOM_CAPTION => {
+                let train = &data.train;
+                let rows = draw_rows(train.len(), prompts.len().min(train.len()), mix(&[6]));
+                // Of fewer images than captions some come twice.
+                let turn = Tensor::arange(prompts.len(), (Kind::Int64, Device::Cpu));
+                let rows = rows.index_select(0, &turn.remainder(rows.size()[0]));
+                Some(train.images.index_select(0, &rows))
             }
             _ => None,
         })

@@ -174,7 +174,7 @@ impl<'a> Editing<'a> {
         let objects = read.iter().position(|learnt| learnt.attribute.name == OBJECTS);
         let objects = objects.map(|column| column as i64);
         let asked = |&column: &i64| changes.select(1, column).any().int64_value(&[]) != 0;
-        let counted = objects.filter(asked).map(|column| share(right.select(1, column)));
+        let object_count = objects.filter(asked).map(|column| share(right.select(1, column)));
         let outside = hole.expand_as(levels).to_kind(Kind::Double);
         let error = (levels.to_kind(Kind::Double) - sources.images.to_kind(Kind::Double)).abs();
         let sum = |t: &Tensor| t.sum(Kind::Double).double_value(&[]);
@@ -182,7 +182,7 @@ impl<'a> Editing<'a> {
             strength: None,
             masked: false,
             both: share(changed.logical_and(&kept)),
-            counted,
+            object_count,
             changed: share(changed),
             kept: share(kept),
             background_error: sum(&(error * &outside)) / sum(&outside),

@@ -5,6 +5,7 @@ use crate::{
     config::InpaintingConfig,
     data::RunData,
     draw::{Drawing, Task},
+    interrupt,
     log::Reporter,
     prompts::Prompts,
     trained::Trained,
@@ -126,8 +127,8 @@ impl<'a> Inpainting<'a> {
         Ok(Some(scores))
     }
 
-    /// Scores of the originals and of fillings that need no model.
-    pub fn baselines(&self) -> Result<Vec<(&'static str, InpaintingScores)>> {
+    /// Scores of the originals and of fillings that need no model; `None` when the user asked to stop.
+    pub fn baselines(&self) -> Result<Option<Vec<(&'static str, InpaintingScores)>>> {
         let train = &self.data.train.images;
         let mean = mean_image(train, 1);
         type Filling<'a> = (&'static str, &'a str, &'a dyn Fn(&Holes) -> Tensor);
@@ -142,6 +143,9 @@ impl<'a> Inpainting<'a> {
         for (name, method, make) in fillings {
             let mut scores = InpaintingScores::new(method.to_owned(), "baseline");
             for holes in &self.holes {
+                if interrupt::asked() {
+                    return Ok(None);
+                }
                 let scored = self.score(holes, &[make(holes)])?;
                 // No chance is in it.
                 let scored = HoleScores { psnr_of_mean: Some(scored.psnr), ..scored };
@@ -149,7 +153,7 @@ impl<'a> Inpainting<'a> {
             }
             baselines.push((name, scores));
         }
-        Ok(baselines)
+        Ok(Some(baselines))
     }
 
     /// Scores of completions, a set u8 `[n, c, h, w]` a seed.
@@ -177,7 +181,7 @@ impl<'a> Inpainting<'a> {
             let features = headline.extractor.features(set)?;
             Ok(Some(train.reference.frechet_distance(&features)?))
         })?;
-        let valid = mean_of(&|set| {
+        let possible = mean_of(&|set| {
             let distribution = self.distribution;
             distribution.map(|known| known.possible_completions(set, &hole)).transpose()
         })?;
@@ -193,7 +197,7 @@ impl<'a> Inpainting<'a> {
             ssim: mean(&|set| ssim(&holes.originals, set, Some(&hole))),
             frechet_distance,
             accuracy,
-            valid,
+            possible,
             diversity: diversity(sets, &hole),
             known_pixels_kept: mean(&kept),
         })

@@ -21,7 +21,7 @@ pub struct Known {
     truth: Truth,
     noise: Option<PixelNoise>,
     tolerance: f64,
-    /// The same for pixels that are not made: real images stay far below twice the deviation of their noise.
+    /// The same for pixels that are not made: the deviation of their noise and of rounding, and a quarter more for chance.
     real_tolerance: f64,
 }
 
@@ -41,7 +41,10 @@ impl Known {
             noise: data.noise().cloned(),
             // Noise of the data is no error: independent deviations add as squares.
             tolerance: TOLERANCE.hypot(config.pixel_noise),
-            real_tolerance: 2.0 * config.pixel_noise,
+            real_tolerance: match config.pixel_noise {
+                0.0 => 0.0,
+                noise => 1.25 * noise.hypot(0.3),
+            },
         }))
     }
 
