@@ -25,6 +25,13 @@ make_scratch() {
 python_with() {
   if [[ ${PYTHON-} ]]; then
     python=$(cd "$from" && realpath --no-symlinks "$(command -v "$PYTHON")")
+    "$python" - "$@" <<'CHECK'
+import importlib.metadata as metadata, os, sys
+there = {distribution.name.lower().replace("_", "-") for distribution in metadata.distributions()}
+lacking = [package for package in sys.argv[1:] if package.split("==")[0].lower() not in there]
+if lacking:
+    sys.exit(f"PYTHON, {os.environ['PYTHON']}, lacks {', '.join(lacking)}: install them there, or leave PYTHON out")
+CHECK
     return
   fi
   if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
