@@ -168,11 +168,12 @@ pub fn editing(context: &Context<'_>) -> Option<String> {
             let points = scored.filter_map(|scores| scores.edits.get(kind)).flatten();
             points.filter_map(column).next().is_some()
         };
-        let of_both = &EDIT_SCORES[..3];
+        // Changed, kept, both: the rest is said once, of the edit that models are compared by.
+        let shares = &EDIT_SCORES[..3];
         let columns = [
             (Chosen::AtError, "", EDIT_SCORES.as_slice()),
-            (Chosen::Masked, ", masked", of_both),
-            (Chosen::New, ", new image", of_both),
+            (Chosen::Masked, ", masked", shares),
+            (Chosen::New, ", new image", shares),
         ];
         for (chosen, name, scores) in columns {
             for &(key, head, better, score) in scores.iter().filter(|(.., score)| some(*score)) {
