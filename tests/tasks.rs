@@ -60,7 +60,12 @@ fn every_family_fills_holes_and_edits() {
         }
     }
     let page = fs::read_to_string(out.join("comparison/report.html")).expect("a page");
-    for part in ["The same holes", "The same edits", "never shown in training"] {
+    for part in [
+        "The same holes",
+        "The same edits",
+        "The same edits within a mask",
+        "never shown in training",
+    ] {
         assert!(page.contains(part), "the page says nothing of {part}");
     }
 

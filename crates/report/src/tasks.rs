@@ -161,15 +161,15 @@ impl EditingScores {
         Self { method, network_calls: 0, seconds_per_image: 0.0, edits: BTreeMap::new() }
     }
 
-    /// The strength at which, without a mask, most edits of a kind are right, the least of several.
-    pub fn best(&self, kind: &str) -> Option<f64> {
-        let points = self.edits.get(kind)?.iter().filter(|point| !point.masked);
-        let better = |best: Option<(f64, f64)>, (strength, both): (f64, f64)| match best {
-            Some(best) if best.1 >= both => Some(best),
-            _ => Some((strength, both)),
+    /// The edit of a kind, free or within a mask, at the strength at which most are right, the least of several; `None` if it was
+    /// not scored.
+    pub fn best(&self, kind: &str, masked: bool) -> Option<EditPoint> {
+        let scored = self.edits.get(kind)?.iter();
+        let points = scored.filter(|point| point.strength.is_some() && point.masked == masked);
+        let better = |best: EditPoint, next: EditPoint| {
+            if next.both > best.both { next } else { best }
         };
-        let scored = points.filter_map(|point| Some((point.strength?, point.both)));
-        scored.fold(None, better).map(|(strength, _)| strength)
+        points.copied().reduce(better)
     }
 
     /// The edit of a kind that stands for all of them.
@@ -177,10 +177,7 @@ impl EditingScores {
         let points = self.edits.get(kind)?;
         match chosen {
             Chosen::AtError => self.at_background_error(kind, BACKGROUND_ERROR),
-            Chosen::Masked => {
-                let masked = points.iter().filter(|point| point.masked);
-                masked.max_by(|a, b| a.both.total_cmp(&b.both)).copied()
-            }
+            Chosen::Masked => self.best(kind, true),
             Chosen::New => points.iter().find(|point| point.strength.is_none()).copied(),
         }
     }

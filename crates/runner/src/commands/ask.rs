@@ -126,8 +126,9 @@ impl AskArgs {
     /// Refuses what would do nothing.
     pub fn check(&self) -> Result<()> {
         ensure!(
-            self.negative_prompt.is_none() || self.guidance_scale != 1.0,
-            "--negative-prompt does nothing at --guidance-scale 1: give one above it, such as 3"
+            self.negative_prompt.is_none() || self.guidance_scale > 1.0,
+            "--negative-prompt pushes nothing away at --guidance-scale {}: give one above 1, such as 3",
+            self.guidance_scale
         );
         Ok(())
     }

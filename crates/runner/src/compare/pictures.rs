@@ -74,7 +74,7 @@ pub fn draw(
         picture: grid,
     };
     figures.insert(0, first);
-    for task in [tasks::inpainting, tasks::editing] {
+    for task in [tasks::inpainting, tasks::editing, tasks::masked_editing] {
         match task(runs, data, device, command)? {
             None => {}
             Some(Some(figure)) => figures.push(figure),

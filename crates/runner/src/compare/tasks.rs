@@ -8,7 +8,7 @@ use crate::{
     trained::Trained,
 };
 use anyhow::{Context, Result};
-use paragone_core::{Batch, from_levels};
+use paragone_data::Edits;
 use paragone_report::{Figure, GridOptions, Row, Section, comparison_grid};
 use std::collections::HashSet;
 use tch::{Device, Tensor};
@@ -60,11 +60,7 @@ pub fn inpainting(
     })?;
     let Some(models) = models else { return Ok(Some(None)) };
     rows.extend(models);
-    let first = |i, name: &str| if i == 0 { name.to_owned() } else { String::new() };
-    let labels: Vec<String> = holes
-        .iter()
-        .flat_map(|holes| (0..EACH).map(move |i| first(i, holes.kind.name())))
-        .collect();
+    let labels: Vec<String> = holes.iter().flat_map(|holes| labels(holes.kind.name())).collect();
     Ok(Some(Some(Figure {
         section: Section::Inpainting,
         title: "The same holes".to_owned(),
@@ -72,7 +68,7 @@ pub fn inpainting(
                   nothing is chosen."
             .to_owned(),
         command: command.to_owned(),
-        picture: grid(&rows, &labels),
+        picture: grid(&rows, 2, &labels),
     })))
 }
 
@@ -83,19 +79,44 @@ pub fn editing(
     device: Device,
     command: &str,
 ) -> Result<Option<Option<Figure>>> {
+    edits(runs, data, device, command, false)
+}
+
+/// The same, where only what lies in a mask may change.
+pub fn masked_editing(
+    runs: &[Compared],
+    data: &RunData,
+    device: Device,
+    command: &str,
+) -> Result<Option<Option<Figure>>> {
+    edits(runs, data, device, command, true)
+}
+
+fn edits(
+    runs: &[Compared],
+    data: &RunData,
+    device: Device,
+    command: &str,
+    masked: bool,
+) -> Result<Option<Option<Figure>>> {
     let mut configs = runs.iter().map(|run| &run.experiment.eval.editing);
     let Some(config) = configs.find(|config| config.pairs > 0) else { return Ok(None) };
     let pairs = Pairs::all(&config.kinds, data, EACH);
     if pairs.is_empty() {
         return Ok(None);
     }
-    let cat =
-        |of: &dyn Fn(&Pairs) -> &Tensor| Tensor::cat(&pairs.iter().map(of).collect::<Vec<_>>(), 0);
-    let before = cat(&|pairs| &pairs.edits.sources.images);
-    let mut rows = vec![
-        Row { label: "before".to_owned(), images: before },
-        Row { label: "after".to_owned(), images: cat(&|pairs| &pairs.edits.targets.images) },
-    ];
+    let cat = |of: &dyn Fn(&Edits) -> Tensor| {
+        Tensor::cat(&pairs.iter().map(|it| of(&it.edits)).collect::<Vec<_>>(), 0)
+    };
+    let before = cat(&|edits| edits.sources.images.shallow_clone());
+    let mut rows = vec![Row { label: "before".to_owned(), images: before }];
+    if masked {
+        let images = cat(&|edits| hidden(&edits.sources.images, &edits.hole));
+        rows.push(Row { label: "may change".to_owned(), images });
+    }
+    let after = cat(&|edits| edits.targets.images.shallow_clone());
+    rows.push(Row { label: "after".to_owned(), images: after });
+    let references = rows.len();
     let models = every_model(runs, device, |model, trained| {
         let Some(scores) = &model.scores.editing else { return Ok(Filled::Lacking) };
         if trained.model.edit().is_err() {
@@ -103,12 +124,12 @@ pub fn editing(
         }
         let mut images = Vec::new();
         for pairs in &pairs {
-            let best = scores.best(pairs.kind.name()).context("a kind that was scored")?;
-            let conditions = pairs.before.conditions.shallow_clone();
-            let source = Batch { images: from_levels(&pairs.edits.sources.images), conditions };
+            let best = scores.best(pairs.kind.name(), masked);
+            let strength = best.and_then(|it| it.strength).context("a kind that was scored")?;
+            let (source, asked) = (pairs.source(), pairs.asked(masked));
             let drawing = Drawing {
-                task: Task::Edit { source: &source, strength: best },
-                ..Drawing::new(&pairs.after.conditions, (0..EACH).collect(), EACH as usize)
+                task: Task::Edit { source: &source, strength },
+                ..Drawing::new(&asked, (0..EACH).collect(), EACH as usize)
             };
             match drawing.draw(&*trained.model, device, None)? {
                 Some(drawn) => images.push(drawn.levels),
@@ -119,25 +140,29 @@ pub fn editing(
     })?;
     let Some(models) = models else { return Ok(Some(None)) };
     rows.extend(models);
-    let labels: Vec<String> = pairs
-        .iter()
-        .flat_map(|Pairs { kind, edits, .. }| {
-            let told = edits.targets.captions.as_deref().filter(|_| data.spec.text.is_some());
-            (0..EACH as usize).map(move |i| match (told, i) {
-                (Some(captions), _) => format!("{}: {}", kind.name(), captions[i]),
-                (None, 0) => kind.name().to_owned(),
-                (None, _) => String::new(),
-            })
-        })
-        .collect();
+    let told = |Pairs { kind, edits, .. }: &Pairs| match &edits.targets.captions {
+        Some(captions) if data.spec.text.is_some() => {
+            captions.iter().map(|caption| format!("{}: {caption}", kind.name())).collect()
+        }
+        _ => labels(kind.name()),
+    };
+    let labels: Vec<String> = pairs.iter().flat_map(told).collect();
+    let (title, told_what) = match masked {
+        false => ("The same edits", "told what the second shows"),
+        true => (
+            "The same edits within a mask",
+            "told what the second shows; what is not gray may not change",
+        ),
+    };
     Ok(Some(Some(Figure {
         section: Section::Editing,
-        title: "The same edits".to_owned(),
-        caption: "Pictures before and after an edit above, and what each model makes of the first, told what the second shows; each at the \
-                  strength at which most of its edits of that kind are right. The seed of a column is the same in all rows."
-            .to_owned(),
+        title: title.to_owned(),
+        caption: format!(
+            "Pictures before and after an edit above, and what each model makes of the first, {told_what}; each at the strength at which \
+             most of its edits of that kind are right. The seed of a column is the same in all rows."
+        ),
         command: command.to_owned(),
-        picture: grid(&rows, &labels),
+        picture: grid(&rows, references, &labels),
     })))
 }
 
@@ -175,8 +200,15 @@ fn every_model(
     Ok(Some(rows))
 }
 
-/// Two rows to compare with above the models, and a label above each column.
-fn grid(rows: &[Row], labels: &[String]) -> image::RgbImage {
-    let options = GridOptions { reference_rows: 2, ..GridOptions::default() };
+/// Labels of the columns of one kind: its name above the first.
+fn labels(kind: &str) -> Vec<String> {
+    let mut labels = vec![String::new(); EACH as usize];
+    kind.clone_into(&mut labels[0]);
+    labels
+}
+
+/// Rows to compare with above the models, and a label above each column.
+fn grid(rows: &[Row], reference_rows: usize, labels: &[String]) -> image::RgbImage {
+    let options = GridOptions { reference_rows, ..GridOptions::default() };
     comparison_grid(rows, labels, labels.len(), &options)
 }

@@ -10,7 +10,7 @@ use crate::{
     trained::Trained,
 };
 use anyhow::Result;
-use paragone_core::{Batch, Known, from_levels};
+use paragone_core::{Batch, Conditions, Known, from_levels};
 use paragone_data::{EditKind, Edits};
 use paragone_metrics::ClassifierFeatures;
 use paragone_report::{EditPoint, EditingScores};
@@ -43,6 +43,22 @@ impl Pairs {
             told.then_some(Self { kind, edits, before, after })
         };
         kinds.iter().filter_map(of_kind).collect()
+    }
+
+    /// What models are asked for: the pictures after, where `masked` with all known that may not change.
+    pub fn asked(&self, masked: bool) -> Conditions {
+        let after = &self.after.conditions;
+        if !masked {
+            return after.shallow_clone();
+        }
+        let (images, mask) = (&self.edits.sources.images, self.edits.hole.shallow_clone());
+        after.with_known(Some(Known { pixels: from_levels(images), mask }))
+    }
+
+    /// The pictures before, as models are given them.
+    pub fn source(&self) -> Batch {
+        let conditions = self.before.conditions.shallow_clone();
+        Batch { images: from_levels(&self.edits.sources.images), conditions }
     }
 }
 
@@ -83,10 +99,8 @@ impl<'a> Editing<'a> {
         let (mut seconds, mut images) = (0.0, 0);
         let batch_size = batch_size as usize;
         for pairs in &self.pairs {
-            let (n, sources) = (pairs.after.len() as u64, &pairs.edits.sources.images);
+            let (n, source) = (pairs.after.len() as u64, pairs.source());
             let seeds = image_seeds(0, 0, n);
-            let conditions = pairs.before.conditions.shallow_clone();
-            let source = Batch { images: from_levels(sources), conditions };
             let title = format!("editing, {}", pairs.kind.name());
             let mut reporter =
                 Reporter::new(&title, "images", 0, n * (2 * self.strengths.len() as u64 + 1));
@@ -96,13 +110,7 @@ impl<'a> Editing<'a> {
             let Some(drawn) = fresh.draw(model, device, None)? else { return Ok(None) };
             points.push(self.point(pairs, &drawn)?);
             for masked in [false, true] {
-                let after = &pairs.after.conditions;
-                let asked = if masked {
-                    let mask = pairs.edits.hole.shallow_clone();
-                    after.with_known(Some(Known { pixels: from_levels(sources), mask }))
-                } else {
-                    after.shallow_clone()
-                };
+                let asked = pairs.asked(masked);
                 for &strength in &self.strengths {
                     done += n;
                     reporter.set(done);
