@@ -139,7 +139,7 @@ fn models_of_one_name_in_two_experiments_are_both_shown(dir: &Path, run: &Path) 
     }
     let both = dir.join("both");
     paragone(&["compare", &text(run), &text(&other), "--out", &text(&both)]).expect(0);
-    for grid in ["inpainting.png", "editing.png"] {
+    for grid in ["inpainting.png", "editing.png", "editing-masked.png"] {
         // Labels of two lines may make it higher.
         let height = |folder: &Path| picture(&folder.join(grid)).1;
         assert!(height(&both) >= height(&run.join("comparison")), "{grid}");

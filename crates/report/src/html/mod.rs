@@ -75,6 +75,8 @@ pub struct Figure {
     pub command: String,
     /// The picture.
     pub picture: RgbImage,
+    /// The file that it is written to beside the page: of a picture that all models are in.
+    pub file: Option<&'static str>,
 }
 
 /// Sections that hold pictures.
@@ -92,18 +94,6 @@ pub enum Section {
     FilmStrips,
     /// Samples beside the training images next to them.
     NearestNeighbours,
-}
-
-impl Section {
-    /// The file that its picture is written to beside the page, if all models are in it.
-    pub fn file(self) -> Option<&'static str> {
-        match self {
-            Self::Grids => Some("grid.png"),
-            Self::Inpainting => Some("inpainting.png"),
-            Self::Editing => Some("editing.png"),
-            Self::Reconstructions | Self::FilmStrips | Self::NearestNeighbours => None,
-        }
-    }
 }
 
 const STYLE: &str = include_str!("style.css");

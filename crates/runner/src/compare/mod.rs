@@ -140,7 +140,7 @@ pub fn write(
     let command = command(runs, out);
     let Some(figures) = pictures::draw(runs, data, device, &command)? else { return Ok(None) };
     for figure in &figures {
-        if let Some(file) = figure.section.file() {
+        if let Some(file) = figure.file {
             save_png(&figure.picture, &out.join(file))?;
         }
     }

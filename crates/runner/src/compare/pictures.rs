@@ -72,6 +72,7 @@ pub fn draw(
         ),
         command: command.to_owned(),
         picture: grid,
+        file: Some("grid.png"),
     };
     figures.insert(0, first);
     for task in [tasks::inpainting, tasks::editing, tasks::masked_editing] {
@@ -100,6 +101,7 @@ fn of_model(
         caption: caption.to_owned(),
         command: format!("paragone trajectory {}", dir.path().display()),
         picture,
+        file: None,
     };
     let (n, frames) = STRIP;
     let scene = Scene::new(&Prompts::in_turn(data, n, n)?.conditions, frames, SEED, device);
@@ -157,5 +159,6 @@ fn neighbours(run: &Compared, model: &Model, data: &RunData) -> Result<Option<Fi
             .to_owned(),
         command: format!("paragone eval {}", run.run.path().display()),
         picture: comparison_grid(&rows, &labels, suspects.len().max(1), &GridOptions::default()),
+        file: None,
     }))
 }

@@ -69,6 +69,7 @@ pub fn inpainting(
             .to_owned(),
         command: command.to_owned(),
         picture: grid(&rows, 2, &labels),
+        file: Some("inpainting.png"),
     })))
 }
 
@@ -147,9 +148,10 @@ fn edits(
         _ => labels(kind.name()),
     };
     let labels: Vec<String> = pairs.iter().flat_map(told).collect();
-    let (title, told_what) = match masked {
-        false => ("The same edits", "told what the second shows"),
+    let (file, title, told_what) = match masked {
+        false => ("editing.png", "The same edits", "told what the second shows"),
         true => (
+            "editing-masked.png",
             "The same edits within a mask",
             "told what the second shows; what is not gray may not change",
         ),
@@ -163,6 +165,7 @@ fn edits(
         ),
         command: command.to_owned(),
         picture: grid(&rows, references, &labels),
+        file: Some(file),
     })))
 }
 
