@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct GanConfig {
     /// The game the two networks play.
     pub loss: Adversarial,
-    /// Weight, in the discriminator's game, of real images under a neighbour's condition, which it is to tell from those
-    /// under their own (Reed et al. 2016, section 4.2): what is asked for then counts from the first step. A neighbour, in the
-    /// batch or the part of it that is computed at once, that asks for the same or for nothing is no mismatch; only the
-    /// relativistic game, which is about differences of logits, may meet one. 0: none.
+    /// Weight, in the discriminator's game, of telling a real image's own condition from the others of its batch, or of the
+    /// part of it that is computed at once, by cross-entropy: what is asked for then counts from the first step (wrong
+    /// captions: Reed et al. 2016, section 4.2; a batch of them: Zhang et al. 2021, "XMC-GAN", section 4.2). Between two
+    /// conditions it is the relativistic game; others that ask for the same pull neither way. 0: none.
     pub mismatched: f64,
     /// Gradient penalty of the discriminator; none given: the one its loss is known with (relativistic: r1-r2,
     /// non-saturating: r1, hinge: none, wasserstein: interpolates).

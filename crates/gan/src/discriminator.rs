@@ -75,9 +75,10 @@ impl DiscriminatorNet {
     }
 }
 
-/// Logits `[n]`, higher for "real": of images by their [`DiscriminatorNet::features`] under conditions by their
-/// [`DiscriminatorNet::embed`], both `[n, features]`.
+/// Logits `[..]`, higher for "real": of images by their [`DiscriminatorNet::features`] under conditions by their
+/// [`DiscriminatorNet::embed`], both `[.., features]`, broadcast against each other.
 pub fn logits(features: &Tensor, condition: &Tensor) -> Tensor {
-    let scale = 1.0 / (features.size()[1] as f64).sqrt();
-    (features * condition).sum_dim_intlist(1, false, features.kind()) * scale
+    let product = features * condition;
+    let number = *product.size().last().expect("features are the last dimension");
+    product.sum_dim_intlist(-1, false, product.kind()) / (number as f64).sqrt()
 }

@@ -79,15 +79,13 @@ impl Model {
         let (real, fake_logits) = (logits.narrow(0, 0, n), logits.narrow(0, n, n));
         let mut game = config.loss.discriminator(&real, &fake_logits).mean(Kind::Float);
         if config.mismatched > 0.0 {
-            let other = condition.roll([1], [0]);
-            let mismatched = discriminator::logits(&features.narrow(0, 0, n), &other);
-            let mut losses = config.loss.discriminator(&real, &mismatched);
-            // A game on the difference of two logits learns nothing where a neighbour asks for the same, and takes no harm where
-            // it asks for nothing: images are drawn for nothing too, and only differences from these count.
-            if !config.loss.is_paired() {
-                losses *= neighbours_ask_otherwise(&batch.conditions, &self.data);
-            }
-            game += losses.mean(Kind::Float) * config.mismatched;
+            // [n, n]: an image's row under every condition's column.
+            let every = discriminator::logits(
+                &features.narrow(0, 0, n).unsqueeze(1),
+                &condition.unsqueeze(0),
+            );
+            let own = Tensor::arange(n, (Kind::Int64, every.device()));
+            game += every.cross_entropy_for_logits(&own) * config.mismatched;
         }
         let mut scalars = vec![
             ("loss", game.detach()),
@@ -247,17 +245,6 @@ impl Generator for Model {
 /// Which pixels are known, for a model that is shown known pixels.
 fn mask(conditions: &Conditions) -> Option<&Tensor> {
     conditions.known.as_ref().map(|Known { mask, .. }| mask)
-}
-
-/// 1 where the neighbour's condition, one row before, is wrong for a row's image: it asks for something, and for something else.
-/// f32 `[n]`.
-fn neighbours_ask_otherwise(conditions: &Conditions, data: &DataSpec) -> Tensor {
-    let Conditions { class, tokens, .. } = conditions;
-    let (other_class, other_tokens) = (class.roll([1], [0]), tokens.roll([1], [0]));
-    let any = |words: Tensor| words.any_dim(1, false);
-    let differs = class.ne_tensor(&other_class).logical_or(&any(tokens.ne_tensor(&other_tokens)));
-    let asks = other_class.ne(data.null_class()).logical_or(&any(other_tokens.ne(0)));
-    differs.logical_and(&asks).to_kind(Kind::Float)
 }
 
 /// Guidance mixes a conditional and an unconditional score or distribution; a GAN's generator defines neither, and to

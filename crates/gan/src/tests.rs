@@ -1,8 +1,6 @@
 //! Tests of the whole model: what the trainer relies on, and a game played to its end.
 
-use crate::{
-    Adversarial, Gan, GanConfig, PenaltyKind, discriminator::logits, generator::Draw, model::Model,
-};
+use crate::{Adversarial, Gan, GanConfig, PenaltyKind, generator::Draw, model::Model};
 use paragone_core::{
     Batch, Conditions, DataSpec, Error, Family, Generator, ImageShape, Latents, Loss, Noise, Phase,
     Progress, SampleRequest, StepContext,
@@ -192,56 +190,78 @@ fn penalties_join_lazily() {
     );
 }
 
-/// A real image under its own condition is to beat itself under the next one's; under the same condition there is nothing to learn.
+/// A discriminator's loss on real images that ask for `classes`, with mismatches of weight 0.5 and without, and its
+/// gradients.
+fn with_and_without_mismatches(
+    loss: Adversarial,
+    classes: &[i64],
+) -> [(Tensor, BTreeMap<String, Tensor>); 2] {
+    let batch = asked(classes);
+    [0.5, 0.0].map(|mismatched| {
+        let config =
+            GanConfig { loss, mismatched, penalty: Some(PenaltyKind::None), ..Gan::tiny() };
+        let (vars, model) = model(&config, &data(), 5);
+        tch::manual_seed(1);
+        let fake = model.generator.draw(batch.len(), CPU);
+        let fake = model.generator.forward(&fake, &batch.conditions);
+        let total = model.discriminator_loss(&batch, &fake, &STEP).unwrap().total;
+        total.backward();
+        (total.detach(), gradients(&vars, &trainable(&vars)))
+    })
+}
+
+fn asked(classes: &[i64]) -> Batch {
+    let conditions = Conditions::of_classes(classes, &data(), CPU);
+    tch::manual_seed(0);
+    Batch { conditions, ..random_batch(classes.len() as i64, &data()) }
+}
+
+/// Logits of `batch`'s images, in rows, under the classes of `columns`.
+fn every_logit(model: &Model, batch: &Batch, columns: &[i64]) -> Tensor {
+    let condition = model.discriminator.embed(&Conditions::of_classes(columns, &data(), CPU));
+    model.discriminator.features(&batch.images).matmul(&condition.tr())
+        / (Gan::tiny().discriminator.features as f64).sqrt()
+}
+
+/// In whatever game, a real image is to be recognised as its own condition's among all of the batch's, nothing being one of them.
 #[test]
 fn real_images_are_told_from_mismatched_ones() {
     let _alone = alone();
-    let of = |mismatched| {
-        let config = GanConfig { mismatched, penalty: Some(PenaltyKind::None), ..Gan::tiny() };
-        model(&config, &data(), 5)
-    };
-    let ((_plain_vars, plain), (vars, mismatched)) = (of(0.0), of(0.5));
-    let mut batch = random_batch(3, &data());
-    batch.conditions = Conditions::of_classes(&[0, 1, 1], &data(), CPU);
-    let fake = plain.generator.forward(&plain.generator.draw(3, CPU), &batch.conditions);
-    let total = |model: &Model| model.discriminator_loss(&batch, &fake, &STEP).unwrap().total;
-    let judge = |rows: [i64; 3]| {
-        let condition = plain.discriminator.embed(&Conditions::of_classes(&rows, &data(), CPU));
-        logits(&plain.discriminator.features(&batch.images), &condition)
-    };
-    // The neighbours' classes; the last image's is its own.
-    let want = (judge([1, 0, 1]) - judge([0, 1, 1])).softplus();
-    assert!((want.double_value(&[2]) - 2f64.ln()).abs() < 1e-6);
-    let want = total(&plain) + want.mean(Kind::Float) * 0.5;
-    assert!(close(&total(&mismatched), &want, 1e-5));
-    drop(vars);
+    let classes = [0, 1, 1, data().null_class()];
+    let (_vars, model) = model(&Gan::tiny(), &data(), 5);
+    let every = every_logit(&model, &asked(&classes), &classes);
+    let shares = every.exp() / every.exp().sum_dim_intlist(1, true, Kind::Float);
+    let want = shares.diagonal(0, 0, 1).log().mean(Kind::Float) * -0.5;
+    for loss in [Adversarial::Relativistic, Adversarial::NonSaturating] {
+        let [(with, _), (without, _)] = with_and_without_mismatches(loss, &classes);
+        assert!(close(&with, &(without + &want), 1e-5), "{loss:?}");
+    }
 }
 
-/// Where a logit counts by itself, a neighbour that asks for the same or for nothing does not count.
+/// Between two conditions it is the relativistic game: an image under its own is to beat itself under the other.
+#[test]
+fn a_mismatch_of_two_is_the_relativistic_game() {
+    let _alone = alone();
+    let (loss, classes) = (Adversarial::Relativistic, [0, 1]);
+    let (_vars, model) = model(&Gan::tiny(), &data(), 5);
+    let every = every_logit(&model, &asked(&classes), &classes);
+    let (own, other) = (every.diagonal(0, 0, 1), every.fliplr().diagonal(0, 0, 1));
+    let [(with, _), (without, _)] = with_and_without_mismatches(loss, &classes);
+    let want = without + loss.discriminator(&own, &other).mean(Kind::Float) * 0.5;
+    assert!(close(&with, &want, 1e-5));
+}
+
+/// Another image that asks for the same is no mismatch: nothing is learnt from it, and what is learnt from others is unchanged.
 #[test]
 fn only_what_is_wrong_is_a_mismatch() {
     let _alone = alone();
-    let of = |mismatched| {
-        let loss = Adversarial::NonSaturating;
-        let penalty = Some(PenaltyKind::None);
-        let config = GanConfig { loss, mismatched, penalty, ..Gan::tiny() };
-        model(&config, &data(), 5)
-    };
-    let ((_plain_vars, plain), (_vars, mismatched)) = (of(0.0), of(0.5));
-    let mut batch = random_batch(4, &data());
-    let none = data().null_class();
-    batch.conditions = Conditions::of_classes(&[0, 1, 1, none], &data(), CPU);
-    let fake = plain.generator.forward(&plain.generator.draw(4, CPU), &batch.conditions);
-    let total = |model: &Model| model.discriminator_loss(&batch, &fake, &STEP).unwrap().total;
-    let judge = |rows: [i64; 4]| {
-        let condition = plain.discriminator.embed(&Conditions::of_classes(&rows, &data(), CPU));
-        logits(&plain.discriminator.features(&batch.images), &condition)
-    };
-    // The neighbours' classes: the first image's asks for nothing, the third's for the same.
-    let (real, other) = (judge([0, 1, 1, none]), judge([none, 0, 1, 1]));
-    let losses = (-real).softplus() + other.softplus();
-    let want = total(&plain) + (losses.get(1) + losses.get(3)) / 4.0 * 0.5;
-    assert!(close(&total(&mismatched), &want, 1e-5));
+    for loss in [Adversarial::Relativistic, Adversarial::NonSaturating] {
+        let [(with, learnt), (without, want)] = with_and_without_mismatches(loss, &[1, 1, 1]);
+        assert!(close(&with, &(without + 3f64.ln() * 0.5), 1e-5));
+        assert!(learnt.iter().all(|(name, gradient)| close(gradient, &want[name], 1e-6)));
+        let [(_, learnt), (_, want)] = with_and_without_mismatches(loss, &[0, 1, 1]);
+        assert!(learnt.iter().any(|(name, gradient)| !close(gradient, &want[name], 1e-4)));
+    }
 }
 
 /// R1 differentiates the real images' logits alone, R1 + R2 both.
