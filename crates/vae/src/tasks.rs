@@ -2,20 +2,24 @@
 
 use crate::{gaussian::Gaussian, model::Model};
 use paragone_core::{Batch, Edit, Inpaint, Latents, OnStep, Progress, Result, SampleRequest};
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 /// Draws of an image's noise that tasks use, apart from those of sampling.
 const DRAWS: u64 = 1 << 32;
 
-/// A model that was shown known pixels in training samples as ever. Any other looks at the image, its hole filled with the mean,
-/// draws latents from their posterior and the hole's pixels given these, and again (pseudo-Gibbs sampling, Rezende et al. 2014,
-/// appendix F): a Markov chain whose limit is p(hole | known) if the posterior is exact.
+/// New images of which the hole of the one that fits the known pixels best is where a chain begins.
+const STARTS: u64 = 8;
+
+/// A model that was shown known pixels in training samples as ever. Any other looks at the image, draws latents from their posterior
+/// and the hole's pixels given these, and again (pseudo-Gibbs sampling, Rezende et al. 2014, appendix F): a Markov chain whose
+/// limit is p(hole | known) if the posterior is exact. It leaves its beginning slowly, which is therefore a new image's hole.
 impl Inpaint for Model {
     fn method(&self) -> String {
         if self.data.known_pixels {
             return "shown known pixels in training".to_owned();
         }
-        format!("pseudo-Gibbs sampling, {} sweeps", self.config.inpaint_sweeps)
+        let sweeps = self.config.inpaint_sweeps;
+        format!("pseudo-Gibbs sampling, {sweeps} sweeps from the best of {STARTS} draws")
     }
 
     fn inpaint(&self, request: &SampleRequest, on_step: &mut dyn OnStep) -> Result<Tensor> {
@@ -27,19 +31,34 @@ impl Inpaint for Model {
         }
         let sweeps = self.config.inpaint_sweeps;
         let (groups, each) = (self.latent_shapes.len() as u64, Self::calls(request));
-        let calls = each * sweeps;
-        let mut images = known.filled(self.data.mean);
+        let calls = each * (STARTS + sweeps);
         no_grad(|| {
-            for sweep in 0..sweeps {
-                let first = DRAWS + sweep * (groups + 1);
-                let mut latents = |group: usize, posterior: &Gaussian| {
+            let mut images = known.filled(self.data.mean);
+            let mut least =
+                Tensor::full([images.size()[0]], f64::INFINITY, (Kind::Float, images.device()));
+            for round in 0..STARTS + sweeps {
+                let first = DRAWS + round * (groups + 1);
+                let mut latents = |group: usize, distribution: &Gaussian| {
                     let shape = &self.latent_shapes[group];
-                    posterior.at(&request.noise.normal(first + group as u64, shape))
+                    distribution.at(&request.noise.normal(first + group as u64, shape))
                 };
-                let made = self.pass(request, Some(&images), first + groups, &mut latents);
-                images = known.over(&made);
+                let seen = (round >= STARTS).then_some(&images);
+                let made = self.pass(request, seen, first + groups, &mut latents);
+                let completed = known.over(&made);
+                if round < STARTS {
+                    let error = (made - &completed).square().sum_dim_intlist(
+                        [1, 2, 3].as_slice(),
+                        false,
+                        Kind::Float,
+                    );
+                    let better = error.less_tensor(&least).view([-1, 1, 1, 1]);
+                    images = completed.where_self(&better, &images);
+                    least = least.minimum(&error);
+                } else {
+                    images = completed;
+                }
                 for call in 1..=each {
-                    let call = sweep * each + call;
+                    let call = round * each + call;
                     on_step.step(Progress { call, calls, images: &|| images.shallow_clone() })?;
                 }
             }
@@ -109,7 +128,7 @@ mod tests {
     };
     use paragone_core::{Conditions, Family, Known, Noise};
     use std::ops::ControlFlow;
-    use tch::{Device, Kind};
+    use tch::Device;
 
     fn go(_: Progress) -> ControlFlow<()> {
         ControlFlow::Continue(())
