@@ -73,7 +73,7 @@ fn a_wrong_experiment_is_refused_with_its_place() {
     let family = families()[0];
     let unknown = format!("models.{family}.no_such_key");
     let phase = format!("models.{family}.train.phases.no_such_phase.lr");
-    let cases: [(Changes, &[&str]); 16] = [
+    let cases: [(Changes, &[&str]); 18] = [
         (&[(&phase, "0.1")], &["experiment.yaml:", "no_such_phase"]),
         (&[("eval.density_coverage_k", "24")], &["experiment.yaml:", "density_coverage_k"]),
         (&[("eval.reference", "[validation]")], &["experiment.yaml:", "data.validation"]),
@@ -93,6 +93,14 @@ fn a_wrong_experiment_is_refused_with_its_place() {
         (&[("eval.curves.samples", "3")], &["experiment.yaml:", "curves.samples", "above 3"]),
         (&[("eval.editing", "{ pairs: 1, strengths: [2] }")], &["experiment.yaml:", "strengths"]),
         (&[("eval.inpainting", "{ images: 1, masks: [] }")], &["experiment.yaml:", "masks"]),
+        (
+            &[("eval.editing", "{ pairs: 2, kinds: [recolour] }")],
+            &["experiment.yaml:", "eval.editing.pairs", "can be told of"],
+        ),
+        (
+            &[("data.size", "32"), ("eval.editing", "{ pairs: 2 }")],
+            &["experiment.yaml:", "eval.editing.pairs", "no network can judge"],
+        ),
     ];
     for (changes, says) in cases {
         let experiment = experiment(&dir, &[family], changes);

@@ -169,6 +169,14 @@ fn wrong_arguments_are_named(dir: &Path, model: &str, given: &str) {
     let edit = ["edit", model, "--image", given];
     refused(&edit, &["--prompt"]);
     refused(&[edit.as_slice(), &["--prompt", "a ring", "--strength", "1.5"]].concat(), &["1.5"]);
+    let two = ["--prompt", "a ring", "--prompt", "a blue ring"];
+    refused(&[edit.as_slice(), &two].concat(), &["--n is 1", "2 prompts"]);
+    inpaint(
+        &[["--image", given, "--mask", "half", "-n", "1"].as_slice(), &two].concat(),
+        &["--n is 1", "2 prompts"],
+    );
+    let reconstruct = ["reconstruct", model, "--image", given];
+    refused(&[reconstruct.as_slice(), &two].concat(), &["2 prompts", "1 pictures"]);
     refused(&["interpolate", model, "--frames", "1"], &["--frames"]);
 }
 

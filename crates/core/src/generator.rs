@@ -164,7 +164,8 @@ pub struct StepContext {
 /// The loss of a phase.
 #[derive(Debug)]
 pub struct Loss {
-    /// f32 scalar with its graph: a mean over images, free of batch statistics.
+    /// f32 scalar with its graph: a mean over images, free of batch statistics, so that micro-batches add up to the batch. A loss that
+    /// tells images of a batch from each other sees those of its micro-batch, and says so.
     pub total: Tensor,
     /// Named means over images to log, the same in every micro-batch of a step: detached f32 scalars, left on the device. The first
     /// is what shows whether the phase learns.

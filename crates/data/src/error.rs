@@ -88,7 +88,7 @@ pub enum DataError {
         problem: String,
     },
     /// A file cannot be read as an image.
-    #[error("{} is not an image that can be read: {reason}", path.display())]
+    #[error("{} is not an image that can be read, PNG or JPEG: {reason}", path.display())]
     NotAnImage {
         /// The file.
         path: PathBuf,

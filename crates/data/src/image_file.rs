@@ -1,7 +1,7 @@
 //! PNG and JPEG files as 8-bit tensors.
 
 use crate::DataError;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage, imageops::FilterType};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage, imageops::FilterType};
 use std::path::Path;
 use tch::Tensor;
 
@@ -27,12 +27,35 @@ pub fn read_picture(path: &Path) -> Result<RgbImage, DataError> {
     Ok(decode(path, None)?.into_rgb8())
 }
 
+/// Reads a PNG or JPEG file that says something of each pixel by its brightness.
+///
+/// # Errors
+/// As [`read_image`]; [`DataError::NotAnImage`] too where pixels are transparent: some programs mean what is to be painted by it,
+/// others what is not.
+pub fn read_mask(path: &Path) -> Result<GrayImage, DataError> {
+    let image = as_stored(path)?;
+    if image.color().has_alpha() && image.to_rgba8().pixels().any(|pixel| pixel.0[3] < 255) {
+        let reason = "parts of the mask are transparent: lay it over black or white".to_owned();
+        return Err(DataError::NotAnImage { path: path.to_owned(), reason });
+    }
+    Ok(image.into_luma8())
+}
+
 /// The levels of a square image, plane by plane.
 pub(crate) fn read_square(path: &Path, channels: i64, size: i64) -> Result<Vec<u8>, DataError> {
     Ok(planes(&decode(path, Some(size))?, channels))
 }
 
 fn decode(path: &Path, size: Option<i64>) -> Result<DynamicImage, DataError> {
+    let mut image = as_stored(path)?;
+    if image.color().has_alpha() {
+        image = over_white(&image);
+    }
+    Ok(size.map_or_else(|| image.clone(), |size| square(&image, size as u32)))
+}
+
+/// With its transparency, its EXIF orientation obeyed.
+fn as_stored(path: &Path) -> Result<DynamicImage, DataError> {
     let not_an_image = |e: image::ImageError| DataError::NotAnImage {
         path: path.to_owned(),
         reason: e.to_string(),
@@ -44,10 +67,7 @@ fn decode(path: &Path, size: Option<i64>) -> Result<DynamicImage, DataError> {
     let orientation = decoder.orientation().map_err(not_an_image)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(not_an_image)?;
     image.apply_orientation(orientation);
-    if image.color().has_alpha() {
-        image = over_white(&image);
-    }
-    Ok(size.map_or_else(|| image.clone(), |size| square(&image, size as u32)))
+    Ok(image)
 }
 
 /// Resized to cover a square (cubic, anti-aliased), and its centre.

@@ -26,7 +26,7 @@ pub use config::{Condition, DataConfig, Scenes};
 pub use dataset::{Dataset, Edits, ImageSet, Split, data_spec, hex};
 pub use error::DataError;
 pub use fetch::{Watch, fetch, unwatched};
-pub use image_file::{read_image, read_picture};
+pub use image_file::{read_image, read_mask, read_picture};
 pub use images::read_images;
 pub use loader::{Loader, LoaderOptions};
 pub use masks::MaskKind;

@@ -14,7 +14,8 @@ pub struct GanConfig {
     /// Weight, in the discriminator's game, of telling a real image's own condition from the others of its batch, or of the
     /// part of it that is computed at once, by cross-entropy: what is asked for then counts from the first step (wrong
     /// captions: Reed et al. 2016, section 4.2; a batch of them: Zhang et al. 2021, "XMC-GAN", section 4.2). Between two
-    /// conditions it is the relativistic game; others that ask for the same pull neither way. 0: none.
+    /// conditions it is the relativistic game; others that ask for the same pull neither way, and an image computed alone has
+    /// none to be told from. 0: none.
     pub mismatched: f64,
     /// Gradient penalty of the discriminator; none given: the one its loss is known with (relativistic: r1-r2,
     /// non-saturating: r1, hinge: none, wasserstein: interpolates).

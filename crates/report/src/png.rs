@@ -13,31 +13,37 @@ use std::{
 };
 
 /// Saves a picture as PNG, gray if it has no colour, in a folder that is made if need be. Whoever opens `path` finds a whole
-/// picture, the old one or the new one.
+/// picture, the old one or the new one; a link stays one, and what is no file, such as a pipe, is written to.
 ///
 /// # Errors
 /// [`ReportError`] naming `path`; nothing is left beside it.
 pub fn save_png(picture: &RgbImage, path: &Path) -> Result<(), ReportError> {
     let bytes =
         encode(picture).map_err(|reason| ReportError::Encode { path: path.to_owned(), reason })?;
+    let write_error = |reason| ReportError::Write { path: path.to_owned(), reason };
+    let place = fs::canonicalize(path);
+    let place = place.as_deref().unwrap_or(path);
+    if fs::metadata(place).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return fs::write(place, &bytes).map_err(write_error);
+    }
     // Written beside its place, because a rename is atomic within one file system only.
     let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
+    name.push(place.file_name().unwrap_or_default());
     name.push(format!(".tmp-{}", std::process::id()));
-    let aside = path.with_file_name(name);
+    let aside = place.with_file_name(name);
     let written = (|| {
-        if let Some(folder) = path.parent() {
+        if let Some(folder) = place.parent() {
             fs::create_dir_all(folder)?;
         }
         let mut file = File::create(&aside)?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&aside, place)
     })();
     written.map_err(|reason| {
         // The first error is the one to tell.
         let _ = fs::remove_file(&aside);
-        ReportError::Write { path: path.to_owned(), reason }
+        write_error(reason)
     })
 }
 
@@ -77,6 +83,30 @@ mod tests {
             assert_eq!(image::open(&path).unwrap().to_rgb8(), picture);
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_pipes_stay_what_they_are() {
+        let folder = folder("links");
+        let (picture, file, link) =
+            (RgbImage::new(2, 2), folder.join("a.png"), folder.join("link.png"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        save_png(&picture, &link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(image::open(&file).unwrap().to_rgb8(), picture);
+
+        let pipe = folder.join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        save_png(&picture, &pipe).unwrap();
+        assert_eq!(reader.join().unwrap(), fs::read(&file).unwrap());
+        assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -12,17 +12,22 @@ use std::collections::BTreeMap;
 /// the first of a hundred.
 const CAPTIONS: [&str; 2] = ["all", "first of 100"];
 
-type Summary = (&'static str, fn(&ModelRow) -> Option<f64>);
+/// A column: its name, a model's value, and why a model may have none.
+type Summary = (&'static str, fn(&ModelRow) -> Option<f64>, &'static str);
+
+const NOT_DONE: &str = "it does not do the task, or not every kind of it";
+const ERRS_MORE: &str =
+    "every edit of some kind errs more outside what was to change, or it makes none";
 
 /// What the terminal's table shows: means over kinds of holes and of edits.
 const SUMMARIES: [Summary; 7] = [
-    ("captions: right", |row| captions(&row.captions.as_ref()?.seen)),
-    ("held out", |row| captions(&row.captions.as_ref()?.held_out)),
-    ("in-painting: PSNR", |row| holes(row, |holes| Some(holes.psnr))),
-    ("PSNR of mean", |row| holes(row, |holes| holes.psnr_of_mean)),
-    ("class or caption", |row| holes(row, |holes| holes.accuracy)),
-    ("editing: both", |row| edits(row, Chosen::AtError)),
-    ("both, masked", |row| edits(row, Chosen::Masked)),
+    ("captions: right", |row| captions(&row.captions.as_ref()?.seen), NOT_DONE),
+    ("held out", |row| captions(&row.captions.as_ref()?.held_out), NOT_DONE),
+    ("in-painting: PSNR", |row| holes(row, |holes| Some(holes.psnr)), NOT_DONE),
+    ("PSNR of mean", |row| holes(row, |holes| holes.psnr_of_mean), NOT_DONE),
+    ("class or caption", |row| holes(row, |holes| holes.accuracy), NOT_DONE),
+    ("editing: both", |row| edits(row, Chosen::AtError), ERRS_MORE),
+    ("both, masked", |row| edits(row, Chosen::Masked), NOT_DONE),
 ];
 
 fn captions(shares: &BTreeMap<String, f64>) -> Option<f64> {
@@ -50,9 +55,9 @@ impl Results {
     pub fn to_task_table(&self) -> Option<Table> {
         let mut table = Builder::new(self.seed_groups(), &[]);
         table.names();
-        for (name, of) in SUMMARIES {
+        for (name, of, reason) in SUMMARIES {
             if self.rows.iter().any(|row| of(row).is_some()) {
-                let missing = || Cell::missing("it does not do the task, or not every kind of it");
+                let missing = || Cell::missing(reason);
                 let cell = |row: &ModelRow| of(row).map_or_else(missing, Cell::number);
                 table.column(name, Better::Higher, cell, |_| Cell::Text(String::new()));
             }

@@ -31,7 +31,7 @@ pub enum Command {
     Edit(EditArgs),
     /// Bring pictures back from their latents
     Reconstruct(ReconstructArgs),
-    /// Go from one picture to another through their latents
+    /// Go from one picture to another through their latents, told what the first shows up to halfway and then what the second does
     Interpolate(InterpolateArgs),
     /// Score anyone's images against a dataset or against other images
     Score(ScoreArgs),
@@ -60,7 +60,7 @@ pub struct DeviceArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value_t)]
     pub device: DeviceChoice,
-    /// CPU threads [default: the experiment's, else all cores]
+    /// CPU threads [default: in training the experiment's, else all cores]
     #[arg(long)]
     pub threads: Option<u64>,
 }
@@ -194,7 +194,7 @@ pub struct SampleArgs {
     #[command(flatten)]
     pub model: ModelArgs,
     /// Number of images
-    #[arg(long, short, default_value_t = 16)]
+    #[arg(long, short, default_value_t = 16, allow_negative_numbers = true)]
     pub n: usize,
     /// What they are asked to be; without a wish all classes in turn.
     #[command(flatten)]
@@ -203,7 +203,7 @@ pub struct SampleArgs {
     #[arg(long, conflicts_with_all = ["class", "prompt", "prompts"])]
     pub unconditional: bool,
     /// Seed of the first image; the others count up
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Images drawn at once
     #[arg(long, default_value_t = 100)]
@@ -211,7 +211,7 @@ pub struct SampleArgs {
     /// PNG to write
     #[arg(long, default_value = "samples.png")]
     pub out: PathBuf,
-    /// Columns of the grid [default: 8, or one a prompt]
+    /// Columns of the grid [default: one a prompt, of more than 8 prompts a line each; else 8]
     #[arg(long)]
     pub columns: Option<usize>,
 }
@@ -232,10 +232,10 @@ pub struct InpaintArgs {
     #[command(flatten)]
     pub ask: AskArgs,
     /// Number of completions
-    #[arg(long, short, default_value_t = 6)]
+    #[arg(long, short, default_value_t = 6, allow_negative_numbers = true)]
     pub n: usize,
     /// Seed of the first completion, and of a random mask; the others count up
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// PNG to write: the picture, its hole, and the completions, as the model sees them
     #[arg(long, default_value = "inpainted.png")]
@@ -271,13 +271,18 @@ pub struct EditArgs {
     #[arg(long, value_name = "FILE|KIND")]
     pub mask: Option<String>,
     /// How much to change, from 0 (nothing) to 1, one column each
-    #[arg(long, value_delimiter = ',', default_value = "0.2,0.4,0.6,0.8,1")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "0.2,0.4,0.6,0.8,1",
+        allow_negative_numbers = true
+    )]
     pub strength: Vec<f64>,
     /// Seeds, one row each
-    #[arg(long, short, default_value_t = 1)]
+    #[arg(long, short, default_value_t = 1, allow_negative_numbers = true)]
     pub n: usize,
     /// Seed of the first row; the others count up
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// PNG to write: the picture and what became of it, as the model sees them
     #[arg(long, default_value = "edited.png")]
@@ -445,7 +450,7 @@ pub struct TrajectoryArgs {
     #[arg(long, default_value_t = 11)]
     pub frames: usize,
     /// Seed of the first image; the others count up
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub seed: u64,
     /// Datasets.
     #[command(flatten)]

@@ -151,9 +151,13 @@ pub fn to_bytes(images: &Tensor) -> Tensor {
     to_levels(images).to_kind(Kind::Uint8).to_device(Device::Cpu)
 }
 
-/// u8 images with mid-gray where the mask, `[n, 1, h, w]`, is 0.
+/// u8 images with a chequered gray, which is no picture's own, where the mask, `[n, 1, h, w]`, is 0.
 pub fn hidden(levels: &Tensor, mask: &Tensor) -> Tensor {
-    levels.where_self(&mask.to_kind(Kind::Bool), &levels.full_like(127))
+    let [.., h, w] = levels.size()[..] else { unreachable!("images are [n, c, h, w]") };
+    let index = |n: i64| Tensor::arange(n, (Kind::Int64, levels.device()));
+    let odd = (index(h).unsqueeze(1) + index(w)).remainder(2);
+    let chequered = (odd * 48 + 104).to_kind(Kind::Uint8);
+    levels.where_self(&mask.to_kind(Kind::Bool), &chequered)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub fn tables(context: &Context<'_>) -> Option<String> {
     rows.iter().find(|row| row.captions.is_some())?;
     let mut html = paragraph(
         "Shares of images in which a network, another one than that of the features, finds what the caption says. All: everything \
-         that it says at once. First of 100, among ten of 100: where captions are names, the rank of the right one among those of 99 other \
+         that it says at once, but for where a lone object lies, which the network does not read. First of 100, among ten of 100: where captions are names, the rank of the right one among those of 99 other \
          images. What a caption leaves open counts for nothing; of two objects either may be the larger, unless \
          it says which.",
     );

@@ -72,7 +72,10 @@ fn by_method(group: &SeedGroup<'_>, wanted: Option<&Method>) -> Vec<Cell> {
         found.map_or_else(|| Cell::missing("not by this method"), |(_, figure)| figure.cell())
     });
     let text = |of: fn(&Method) -> String| Cell::Text(wanted.map(of).unwrap_or_default());
-    let told = |conditional| if conditional { "told the class" } else { "not told the class" };
+    let told = |conditional| match conditional {
+        true => "told the class or caption",
+        false => "told nothing",
+    };
     vec![
         Cell::Text(group.counted_title()),
         text(|method| method.name.clone()),

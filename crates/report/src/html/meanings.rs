@@ -31,7 +31,7 @@ pub const MEANINGS: [(&str, &str); 34] = [
     ("coverage", "Share of real neighbourhoods that hold an image. Higher is better."),
     (
         "accuracy",
-        "Share of the images in which a second classifier finds the class asked, or all that the caption says. Higher is better.",
+        "Share of the images in which a second classifier finds the class asked, or all that the caption says (but for where a lone object lies, which it does not read). Higher is better.",
     ),
     (
         "IS",
@@ -82,16 +82,16 @@ pub const MEANINGS: [(&str, &str); 34] = [
     ),
     (
         "nearer, features",
-        "Share of samples whose nearest training image is nearer than their nearest test image, in features; a half is chance, more is learning by heart.",
+        "Share of samples whose nearest training image is nearer than their nearest test image, in features; a half is chance, more is learning by heart, unless test images show other things than training images do.",
     ),
     ("nearer, pixels", "The same in pixels."),
     (
         "near copies",
-        "Share of samples nearer to a training image, in pixels, than all but one in a hundred test images are; 0.01 is chance.",
+        "Share of samples nearer to a training image, in pixels, than all but one in a hundred test images are; 0.01 is chance, with the same exception.",
     ),
     (
         "bits/dim gap",
-        "Bits per dimension of test images minus those of training images; 0 for a model that learned nothing by heart.",
+        "Bits per dimension of test images minus those of training images; 0 for a model that learned nothing by heart, with the same exception.",
     ),
 ];
 

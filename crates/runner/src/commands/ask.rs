@@ -16,6 +16,9 @@ use paragone_data::Tokenizer;
 use std::{cell::OnceCell, fs, path::Path};
 use tch::{Device, Tensor};
 
+/// Images computed at once, at most.
+pub const MOST_AT_ONCE: usize = 100;
+
 /// A model opened by its directory.
 #[derive(Debug)]
 pub struct Opened {
@@ -65,6 +68,9 @@ impl Opened {
 
     /// What `n` images are asked to be by `prompts`, or else by the classes asked for, each in turn; `None` if neither was
     /// given.
+    ///
+    /// # Errors
+    /// More prompts or classes than images.
     pub fn asked(
         &self,
         args: &ConditionArgs,
@@ -72,6 +78,12 @@ impl Opened {
         n: usize,
     ) -> Result<Option<Conditions>> {
         let data = &self.trained.spec;
+        for (what, number) in [("prompts", prompts.len()), ("classes", args.class.len())] {
+            ensure!(
+                number <= n,
+                "--n is {n}, but there are {number} {what}: give at least as many images"
+            );
+        }
         if !prompts.is_empty() {
             return self.prompted(prompts, n).map(Some);
         }
@@ -122,6 +134,22 @@ impl Opened {
     }
 }
 
+/// `n` seeds from `first` on.
+pub fn seeds(first: u64, n: usize) -> Result<Vec<u64>> {
+    let end = first.checked_add(n as u64);
+    let end =
+        end.with_context(|| format!("--seed {first}: too large to count {n} seeds up from"))?;
+    Ok((first..end).collect())
+}
+
+/// What stands beside image `i`: its seed, and its prompt where there are several.
+pub fn seed_label(seed: u64, i: usize, prompts: &[String]) -> String {
+    match prompts {
+        [] | [_] => format!("seed {seed}"),
+        several => format!("seed {seed}: {}", several[i % several.len()]),
+    }
+}
+
 impl AskArgs {
     /// Refuses what would do nothing.
     pub fn check(&self) -> Result<()> {
@@ -141,6 +169,7 @@ impl ConditionArgs {
         if let Some(path) = &self.prompts {
             let text = fs::read_to_string(path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text); // written by Windows' editors
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
             let before = prompts.len();
             prompts.extend(lines.map(str::to_owned));

@@ -1,12 +1,14 @@
 //! `paragone edit`: changes a picture to fit a text or a class.
 
-use super::{ask::Opened, given::Given, say};
+use super::{
+    ask::{MOST_AT_ONCE, Opened, seed_label, seeds},
+    given::{Given, check_outputs},
+    say, stopped,
+};
 use crate::{
     cli::EditArgs,
     data::class_id,
     draw::{Drawing, Task},
-    files::create_dir,
-    interrupt::EXIT_INTERRUPTED,
     log::{Reporter, note},
 };
 use anyhow::{Result, anyhow, bail, ensure};
@@ -21,6 +23,8 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
     for strength in &args.strength {
         ensure!((0.0..=1.0).contains(strength), "--strength {strength}: must be from 0 to 1");
     }
+    let inputs = [args.image.as_str(), args.mask.as_deref().unwrap_or_default()];
+    check_outputs(&args.out, args.images.as_deref(), &inputs)?;
     let opened = Opened::open(&args.model)?;
     let Opened { trained, name, device, .. } = &opened;
     let edit = trained.model.edit().map_err(|lacks| anyhow!("{name}: {lacks}"))?;
@@ -46,7 +50,7 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
     let asked = with_known(asked);
     let negative = opened.unwanted(&args.ask, args.n)?.map(with_known);
     let source = given.batch(args.n, shown(args, &given, &opened)?);
-    let seeds: Vec<u64> = (0..args.n as u64).map(|i| args.seed + i).collect();
+    let seeds = seeds(args.seed, args.n)?;
     let total = (args.n * args.strength.len()) as u64;
     let mut reporter = Reporter::new(name, "images", 0, total);
     let (mut columns, mut seconds, mut calls) = (vec![given.levels().shallow_clone()], 0.0, 0);
@@ -56,11 +60,11 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
             guidance_scale: args.ask.guidance_scale,
             temperature: args.ask.temperature,
             negative: negative.as_ref(),
-            ..Drawing::new(&asked, seeds.clone(), args.n)
+            ..Drawing::new(&asked, seeds.clone(), args.n.min(MOST_AT_ONCE))
         };
         let Some(drawn) = drawing.draw(&*trained.model, *device, None)? else {
             reporter.finish();
-            return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+            return Ok(stopped());
         };
         reporter.set(((i + 1) * args.n) as u64);
         seconds += drawn.seconds;
@@ -77,13 +81,12 @@ pub fn execute(args: &EditArgs) -> Result<ExitCode> {
         .map(|(i, seed)| {
             let one = |column: &Tensor| column.get((i as i64).min(column.size()[0] - 1));
             let images = Tensor::stack(&columns.iter().map(one).collect::<Vec<_>>(), 0);
-            Row { label: format!("seed {seed}"), images }
+            Row { label: seed_label(*seed, i, &prompts), images }
         })
         .collect();
     let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
     save_png(&comparison_grid(&rows, &labels, labels.len(), &options), &args.out)?;
     if let Some(folder) = &args.images {
-        create_dir(folder)?;
         for (strength, column) in args.strength.iter().zip(&columns[1..]) {
             for (i, seed) in seeds.iter().enumerate() {
                 let path = folder.join(format!("strength-{strength}-seed-{seed}.png"));

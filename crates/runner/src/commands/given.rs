@@ -1,11 +1,11 @@
 //! Pictures and masks that the user gives: any size, brought to the model's and back.
 
 use super::ask::Opened;
-use crate::log::note;
+use crate::{files::create_dir, log::note};
 use anyhow::{Context, Result, bail, ensure};
 use image::{GrayImage, Luma, RgbImage, imageops};
 use paragone_core::{Batch, Conditions, Known, from_levels};
-use paragone_data::{ImageSet, MaskKind, read_picture};
+use paragone_data::{ImageSet, MaskKind, read_mask, read_picture};
 use paragone_report::{picture, save_png};
 use std::path::Path;
 use tch::{Device, Tensor};
@@ -113,11 +113,11 @@ impl Given {
         }
         let path = Path::new(text);
         ensure!(
-            path.exists(),
+            path.is_file(),
             "--mask {text}: neither a file nor one of {}",
             MaskKind::ALL.map(MaskKind::name).join(", ")
         );
-        let mut white = imageops::grayscale(&read_picture(path)?);
+        let mut white = read_mask(path)?;
         for level in white.pixels_mut() {
             level.0[0] = if level.0[0] < 128 { 0 } else { 255 };
         }
@@ -169,6 +169,27 @@ impl Given {
         }
         Ok(save_png(&result, path)?)
     }
+}
+
+/// Refuses, before anything is computed, to write a picture over one that it is made from, or as what it is not; makes the folder
+/// for further ones.
+pub fn check_outputs(out: &Path, images: Option<&Path>, inputs: &[&str]) -> Result<()> {
+    let extension = out.extension().unwrap_or("png".as_ref());
+    ensure!(
+        extension.eq_ignore_ascii_case("png"),
+        "--out {}: pictures are written as PNG: give a name that ends in .png",
+        out.display()
+    );
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    let itself = place(out).filter(|out| out.is_file());
+    for input in inputs {
+        ensure!(
+            itself.is_none() || itself != place(Path::new(input)),
+            "--out {}: this would replace {input}, which it is made from",
+            out.display()
+        );
+    }
+    images.map_or(Ok(()), create_dir)
 }
 
 /// Stretched to a size (cubic, anti-aliased).

@@ -1,11 +1,13 @@
 //! `paragone inpaint`: fills the hole in a picture.
 
-use super::{ask::Opened, given::Given, say};
+use super::{
+    ask::{MOST_AT_ONCE, Opened, seed_label, seeds},
+    given::{Given, check_outputs},
+    say, stopped,
+};
 use crate::{
     cli::InpaintArgs,
     draw::{Drawing, Task, hidden},
-    files::create_dir,
-    interrupt::EXIT_INTERRUPTED,
     log::Reporter,
 };
 use anyhow::{Result, anyhow, ensure};
@@ -16,6 +18,7 @@ use tch::Tensor;
 pub fn execute(args: &InpaintArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
     args.ask.check()?;
+    check_outputs(&args.out, args.images.as_deref(), &[&args.image, &args.mask])?;
     let opened = Opened::open(&args.model)?;
     let Opened { trained, name, device, .. } = &opened;
     let method = trained.model.inpaint().map_err(|lacks| anyhow!("{name}: {lacks}"))?.method();
@@ -29,28 +32,27 @@ pub fn execute(args: &InpaintArgs) -> Result<ExitCode> {
     let conditions = conditions.with_known(Some(given.known(&hole, args.n)));
     let negative = opened.unwanted(&args.ask, args.n)?;
     let negative = negative.map(|it| it.with_known(Some(given.known(&hole, args.n))));
-    let seeds: Vec<u64> = (0..args.n as u64).map(|i| args.seed + i).collect();
+    let seeds = seeds(args.seed, args.n)?;
     let drawing = Drawing {
         task: Task::Inpaint,
         guidance_scale: args.ask.guidance_scale,
         temperature: args.ask.temperature,
         negative: negative.as_ref(),
-        ..Drawing::new(&conditions, seeds.clone(), args.n)
+        ..Drawing::new(&conditions, seeds.clone(), args.n.min(MOST_AT_ONCE))
     };
     let mut reporter = Reporter::new(name, "images", 0, args.n as u64);
     let drawn = drawing.draw(&*trained.model, *device, Some(&mut reporter))?;
     reporter.finish();
-    let Some(drawn) = drawn else { return Ok(ExitCode::from(EXIT_INTERRUPTED as u8)) };
+    let Some(drawn) = drawn else { return Ok(stopped()) };
 
     let with_hole = hidden(given.levels(), hole.mask());
     let images = Tensor::cat(&[given.levels(), &with_hole, &drawn.levels], 0);
     let mut labels = vec!["given".to_owned(), "with its hole".to_owned()];
-    labels.extend(seeds.iter().map(|seed| format!("seed {seed}")));
+    labels.extend(seeds.iter().enumerate().map(|(i, &seed)| seed_label(seed, i, &prompts)));
     let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
     let row = Row { label: String::new(), images };
     save_png(&comparison_grid(&[row], &labels, labels.len(), &options), &args.out)?;
     if let Some(folder) = &args.images {
-        create_dir(folder)?;
         for (i, seed) in seeds.iter().enumerate() {
             let path = folder.join(format!("seed-{seed}.png"));
             given.save(&drawn.levels.get(i as i64), Some(&hole), &path)?;

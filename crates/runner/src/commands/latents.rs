@@ -1,10 +1,13 @@
 //! `paragone reconstruct` and `paragone interpolate`: pictures through a model's latents.
 
-use super::{ask::Opened, given::Given, say};
+use super::{
+    ask::Opened,
+    given::{Given, check_outputs},
+    say, stopped,
+};
 use crate::{
     cli::{ConditionArgs, InterpolateArgs, ReconstructArgs},
     draw::to_bytes,
-    interrupt::EXIT_INTERRUPTED,
     strips::{decode, encode},
 };
 use anyhow::{Result, anyhow, ensure};
@@ -15,18 +18,23 @@ use std::{path::Path, process::ExitCode};
 use tch::{Kind, Tensor};
 
 /// Test images that are brought back unless pictures are given.
-const IMAGES: usize = 8;
+const IMAGES: i64 = 8;
 
 pub fn reconstruct(args: &ReconstructArgs) -> Result<ExitCode> {
+    let inputs: Vec<&str> = args.image.iter().map(String::as_str).collect();
+    check_outputs(&args.out, None, &inputs)?;
     let opened = Opened::open(&args.model)?;
     let latents = latents(&opened)?;
     let names: Vec<String> = match args.image.as_slice() {
-        [] => (0..IMAGES).map(|i| format!("test:{i}")).collect(),
+        [] => {
+            let test = opened.data(&args.datasets.datasets)?.test()?.len();
+            (0..IMAGES.min(test)).map(|i| format!("test:{i}")).collect()
+        }
         given => given.to_vec(),
     };
     let images = read(&names, &args.condition, &args.datasets.datasets, &opened)?;
     let noise = Noise::new((0..names.len() as u64).collect(), opened.device);
-    let Some(z) = encode(latents, &images, &noise)? else { return Ok(interrupted()) };
+    let Some(z) = encode(latents, &images, &noise)? else { return Ok(stopped()) };
     let decoded = decode(latents, &z, &images.conditions, &noise)?;
     let given = to_bytes(&images.images);
     let decibels = psnr(&given, &decoded, None).mean(Kind::Double).double_value(&[]);
@@ -44,12 +52,13 @@ pub fn reconstruct(args: &ReconstructArgs) -> Result<ExitCode> {
 
 pub fn interpolate(args: &InterpolateArgs) -> Result<ExitCode> {
     ensure!(args.frames > 1, "--frames is {}, but must be at least 2", args.frames);
+    check_outputs(&args.out, None, &[&args.from, &args.to])?;
     let opened = Opened::open(&args.model)?;
     let latents = latents(&opened)?;
     let names = [args.from.clone(), args.to.clone()];
     let ends = read(&names, &args.condition, &args.datasets.datasets, &opened)?;
     let noise = Noise::new(vec![0; names.len()], opened.device);
-    let Some(z) = encode(latents, &ends, &noise)? else { return Ok(interrupted()) };
+    let Some(z) = encode(latents, &ends, &noise)? else { return Ok(stopped()) };
     let (mut frames, mut labels) = (Vec::new(), Vec::new());
     for frame in 0..args.frames {
         let time = frame as f64 / (args.frames - 1) as f64;
@@ -67,10 +76,6 @@ fn latents(opened: &Opened) -> Result<&dyn Latents> {
     opened.trained.model.latents().map_err(|lacks| anyhow!("{}: {lacks}", opened.name))
 }
 
-fn interrupted() -> ExitCode {
-    ExitCode::from(EXIT_INTERRUPTED as u8)
-}
-
 /// Pictures with what is asked for, else with what is known of each, on the model's device.
 fn read(
     names: &[String],
@@ -83,7 +88,13 @@ fn read(
     let images: Vec<Tensor> =
         given.iter().map(|given| given.batch(1, given.conditions(1, opened)).images).collect();
     let known = given.iter().map(|given| given.conditions(1, opened));
-    let conditions = match opened.asked(condition, &condition.written_prompts()?, names.len())? {
+    let prompts = condition.written_prompts()?;
+    let (number, pictures) = (prompts.len().max(condition.class.len()), names.len());
+    ensure!(
+        number <= pictures,
+        "{number} prompts or classes for {pictures} pictures: give at most one each"
+    );
+    let conditions = match opened.asked(condition, &prompts, pictures)? {
         Some(asked) => asked,
         None => known.reduce(|all, next| all.followed_by(&next)).expect("there is a picture"),
     };

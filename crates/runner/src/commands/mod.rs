@@ -21,6 +21,8 @@ mod trajectory;
 use crate::{
     cli::{Command, DeviceArgs},
     config::MAX_THREADS,
+    interrupt::EXIT_INTERRUPTED,
+    log::note,
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -61,6 +63,12 @@ fn prepare(args: &DeviceArgs, threads: Option<u64>) -> Result<Device> {
         tch::set_num_threads(threads as i32);
     }
     args.device.open()
+}
+
+/// The end of a command that the user stopped before it wrote anything.
+fn stopped() -> ExitCode {
+    note("stopped: nothing is written");
+    ExitCode::from(EXIT_INTERRUPTED as u8)
 }
 
 /// Prints a line to standard output; a closed pipe ends the program quietly, as `| head` expects.

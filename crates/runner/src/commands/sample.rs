@@ -1,15 +1,17 @@
 //! `paragone sample`: new images from a trained model.
 
-use super::{ask::Opened, say};
-use crate::{
-    cli::SampleArgs, draw::Drawing, interrupt::EXIT_INTERRUPTED, log::Reporter,
-    prompts::cycle_classes,
+use super::{
+    ask::{Opened, seeds},
+    given::check_outputs,
+    say, stopped,
 };
+use crate::{cli::SampleArgs, draw::Drawing, log::Reporter, prompts::cycle_classes};
 use anyhow::{Result, bail, ensure};
+use image::RgbImage;
 use paragone_core::Conditions;
 use paragone_report::{GridOptions, Row, comparison_grid, sample_grid, save_png};
 use std::process::ExitCode;
-use tch::Device;
+use tch::{Device, Tensor};
 
 /// Columns of a grid, and most columns that prompts get one each of.
 const COLUMNS: usize = 8;
@@ -19,39 +21,22 @@ pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
     ensure!(args.batch_size > 0, "--batch-size is 0, but must be at least 1");
     ensure!(args.columns != Some(0), "--columns is 0, but must be at least 1");
     args.ask.check()?;
+    check_outputs(&args.out, None, &[])?;
     let opened = Opened::open(&args.model)?;
     let prompts = args.ask.condition.written_prompts()?;
-    ensure!(
-        prompts.len() <= args.n,
-        "--n is {}, but there are {} prompts: give at least as many images",
-        args.n,
-        prompts.len()
-    );
     let conditions = asked(args, &prompts, &opened)?;
     let negative = opened.unwanted(&args.ask, args.n)?;
     let drawing = Drawing {
         guidance_scale: args.ask.guidance_scale,
         temperature: args.ask.temperature,
         negative: negative.as_ref(),
-        ..Drawing::new(
-            &conditions,
-            (0..args.n as u64).map(|i| args.seed + i).collect(),
-            args.batch_size,
-        )
+        ..Drawing::new(&conditions, seeds(args.seed, args.n)?, args.batch_size)
     };
     let mut reporter = Reporter::new(&opened.name, "images", 0, args.n as u64);
     let drawn = drawing.draw(&*opened.trained.model, opened.device, Some(&mut reporter))?;
     reporter.finish();
-    let Some(drawn) = drawn else { return Ok(ExitCode::from(EXIT_INTERRUPTED as u8)) };
-    let one_each = (2..=COLUMNS).contains(&prompts.len()).then_some(prompts.len());
-    let columns = args.columns.or(one_each).unwrap_or(COLUMNS);
-    let grid = if columns == prompts.len() {
-        let row = Row { label: String::new(), images: drawn.levels };
-        let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
-        comparison_grid(&[row], &prompts, columns, &options)
-    } else {
-        sample_grid(&drawn.levels, columns)
-    };
+    let Some(drawn) = drawn else { return Ok(stopped()) };
+    let grid = grid(&drawn.levels, &prompts, args.columns);
     save_png(&grid, &args.out)?;
     say(format_args!(
         "{}: {} images, {} network calls each, {:.3} s an image",
@@ -61,6 +46,26 @@ pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
         drawn.seconds / args.n as f64
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Images, u8 `[n, c, h, w]`, that prompts were asked for in turn: of several prompts each has a column, of more than fit a line.
+fn grid(images: &Tensor, prompts: &[String], columns: Option<usize>) -> RgbImage {
+    let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
+    let (n, number) = (images.size()[0], prompts.len());
+    if number < 2 {
+        return sample_grid(images, columns.unwrap_or(COLUMNS));
+    }
+    if number <= COLUMNS && columns.is_none_or(|columns| columns == number) {
+        let row = Row { label: String::new(), images: images.shallow_clone() };
+        return comparison_grid(&[row], prompts, number, &options);
+    }
+    let most = (n as usize).div_ceil(number);
+    let line = |(i, prompt): (usize, &String)| Row {
+        label: prompt.clone(),
+        images: images.slice(0, i as i64, None, number as i64),
+    };
+    let rows: Vec<Row> = prompts.iter().enumerate().map(line).collect();
+    comparison_grid(&rows, &[], columns.unwrap_or(COLUMNS).min(most), &options)
 }
 
 /// What each image is asked to be: without any wish all classes in turn.

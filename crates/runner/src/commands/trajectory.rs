@@ -4,11 +4,11 @@
 //! several calls (noise to picture, or pixel after pixel), test images brought back from their latents and a walk between
 //! latents if it has those.
 
-use super::{ask::Opened, say};
+use super::{ask::Opened, say, stopped};
 use crate::{
     cli::TrajectoryArgs,
     files::create_dir,
-    interrupt::{self, EXIT_INTERRUPTED},
+    interrupt,
     log::note,
     prompts::{Prompts, cycle_classes},
     strips::{Scene, Strip},
@@ -65,8 +65,7 @@ pub fn execute(args: &TrajectoryArgs) -> Result<ExitCode> {
         Err(lacks) => note(&format!("no reconstruction and no latent walk: {name} {lacks}")),
     }
     if interrupt::asked() {
-        note("stopped: nothing is written");
-        return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
+        return Ok(stopped());
     }
 
     let out = args.out.clone().unwrap_or_else(|| run.model(name).path().join("trajectory"));

@@ -132,7 +132,7 @@ pub fn write(
         protocol: serde_json::to_value(&protocols)?,
         rows: rows::models(runs),
         calibration: rows::calibration(&runs[0]),
-        baselines: baselines(runs).to_vec(),
+        baselines: baselines(runs),
     };
     write_json(&out.join("results.json"), &results)?;
     write_atomically(&out.join("results.csv"), results.to_csv().as_bytes())?;
@@ -168,10 +168,17 @@ pub fn write(
     Ok(Some(format!("{}{tasks}{}", results.to_table().to_text(), notes.join("\n"))))
 }
 
-/// Those of the first run that took scores of which there are some: equal in all that did.
-fn baselines(runs: &[Compared]) -> &[Baseline] {
-    let all = runs.iter().map(|run| run.calibration.baselines.as_slice());
-    all.into_iter().find(|baselines| !baselines.is_empty()).unwrap_or_default()
+/// Those of each task from the first run that took its scores: equal in all that did.
+fn baselines(runs: &[Compared]) -> Vec<Baseline> {
+    let tasks: [fn(&Baseline) -> bool; 2] =
+        [|it| it.inpainting.is_some(), |it| it.editing.is_some()];
+    let of_task = |task: fn(&Baseline) -> bool| {
+        let mut runs = runs.iter().map(|run| {
+            run.calibration.baselines.iter().filter(|it| task(it)).cloned().collect::<Vec<_>>()
+        });
+        runs.find(|baselines| !baselines.is_empty()).unwrap_or_default()
+    };
+    tasks.into_iter().flat_map(of_task).collect()
 }
 
 /// The command that makes a comparison again.

@@ -102,7 +102,13 @@ fn edits(
 ) -> Result<Option<Option<Figure>>> {
     let mut configs = runs.iter().map(|run| &run.experiment.eval.editing);
     let Some(config) = configs.find(|config| config.pairs > 0) else { return Ok(None) };
-    let pairs = Pairs::all(&config.kinds, data, EACH);
+    let scored = |kind: &str| {
+        let models = runs.iter().flat_map(|run| &run.models);
+        let edits = models.filter_map(|model| model.scores.editing.as_ref());
+        edits.into_iter().any(|scores| scores.edits.contains_key(kind))
+    };
+    let mut pairs = Pairs::all(&config.kinds, data, EACH);
+    pairs.retain(|pairs| scored(pairs.kind.name()));
     if pairs.is_empty() {
         return Ok(None);
     }
@@ -126,7 +132,10 @@ fn edits(
         let mut images = Vec::new();
         for pairs in &pairs {
             let best = scores.best(pairs.kind.name(), masked);
-            let strength = best.and_then(|it| it.strength).context("a kind that was scored")?;
+            // A run that took no scores of a kind that another did has no row.
+            let Some(strength) = best.and_then(|it| it.strength) else {
+                return Ok(Filled::Lacking);
+            };
             let (source, asked) = (pairs.source(), pairs.asked(masked));
             let drawing = Drawing {
                 task: Task::Edit { source: &source, strength },

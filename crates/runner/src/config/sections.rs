@@ -162,7 +162,8 @@ impl Default for EditingConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CurvesConfig {
-    /// Images behind each point, at most `eval.samples` and the test images; 0 draws no curves.
+    /// Images behind each point, at most `eval.samples` and the test images; 0 draws no curves. Nor are there any where test
+    /// images are the first reference: what these would score against themselves is no floor.
     pub samples: u64,
     /// Temperatures of the fidelity-diversity frontier, beside 1.
     pub temperatures: Vec<f64>,

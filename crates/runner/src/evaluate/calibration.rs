@@ -174,6 +174,8 @@ pub fn calibrate(scene: &Scene, basis: &Basis) -> Result<Option<Calibration>> {
             floor.into_iter().map(comparable).collect()
         }
     };
+    // What a caption leaves of the probability is not known: unlike the models', that figure would be of images alone.
+    let known = known.filter(|_| experiment.data.condition != Condition::Text);
     if let Some(known) = known {
         let images = (experiment.eval.likelihood_images as i64).min(TRUE_LIKELIHOOD_IMAGES);
         let conditional = experiment.data.condition == Condition::Class;

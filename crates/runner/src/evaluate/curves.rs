@@ -10,7 +10,7 @@ use super::{
     samples::{Request, Samples, Source},
 };
 use crate::{
-    config::{Experiment, ModelConfig},
+    config::{Experiment, ModelConfig, Reference},
     data::RunData,
     features::Judge,
     files::{ModelDir, hash_of_file},
@@ -45,14 +45,15 @@ pub struct CurveReference<'a> {
 }
 
 impl<'a> CurveReference<'a> {
-    /// The reference of an experiment's curves; `None` if it asks for none.
+    /// The reference of an experiment's curves; `None` if it asks for none, or for test images to be the reference, which then
+    /// have no floor.
     pub fn new(
         experiment: &Experiment,
         references: &'a References,
         data: &RunData,
     ) -> Result<Option<Self>> {
         let eval = &experiment.eval;
-        if eval.curves.samples == 0 {
+        if eval.curves.samples == 0 || eval.reference.first() == Some(&Reference::Test) {
             return Ok(None);
         }
         let (space, test) = (&references.headline, data.test()?);

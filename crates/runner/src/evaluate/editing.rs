@@ -30,7 +30,8 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// `n` pairs of each kind that the data knows and whose models can be told of it: a class says nothing of most edits.
+    /// `n` pairs of each kind that the data knows and whose models can be told of it: a class names a shape and whether its colour
+    /// is warm, so that only another shape can be asked for by it.
     pub fn all(kinds: &[EditKind], data: &RunData, n: u64) -> Vec<Self> {
         let spec = &data.spec;
         let of_kind = |&kind: &EditKind| {
@@ -38,9 +39,8 @@ impl Pairs {
             let rows = Tensor::arange(edits.sources.len(), (Kind::Int64, Device::Cpu));
             let before = Prompts::of_rows(&edits.sources, &rows, spec);
             let after = Prompts::of_rows(&edits.targets, &rows, spec);
-            let told = |t: &Tensor, of: &Tensor| spec.num_classes > 0 && !t.equal(of);
-            let told = spec.text.is_some() || told(before.classes(), after.classes());
-            told.then_some(Self { kind, edits, before, after })
+            let by_class = spec.num_classes > 0 && kind == EditKind::Reshape;
+            (spec.text.is_some() || by_class).then_some(Self { kind, edits, before, after })
         };
         kinds.iter().filter_map(of_kind).collect()
     }
@@ -71,8 +71,7 @@ pub struct Editing<'a> {
 }
 
 impl<'a> Editing<'a> {
-    /// Pairs of scenes; `None` if none are asked for, or if the data knows no true targets or no judge of them, or models cannot be
-    /// told what to change.
+    /// Pairs of scenes; `None` if none are asked for.
     pub fn new(config: &EditingConfig, data: &RunData, references: &'a References) -> Option<Self> {
         let judge = references.judge.as_ref()?.attributes()?;
         let pairs = match config.pairs {

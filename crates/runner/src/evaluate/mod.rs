@@ -43,7 +43,7 @@ use tch::Device;
 use truth::Known;
 
 /// Counts up when this program computes a score otherwise.
-const SCORES_VERSION: u32 = 6;
+const SCORES_VERSION: u32 = 7;
 /// Counts up when this program draws other samples from the same model.
 const SAMPLES_VERSION: u32 = 1;
 
@@ -99,7 +99,7 @@ impl Basis {
 /// # Errors
 /// The place of the key in `eval` that cannot be met.
 pub fn check(experiment: &Experiment, data: &RunData, device: Device) -> Result<()> {
-    Networks::open(experiment, data, device)?;
+    let networks = Networks::open(experiment, data, device)?;
     let eval = &experiment.eval;
     let invalid = |key: &str, value: String, rule: String| {
         Err(experiment.error(&["eval", key], Problem::Invalid { value, rule }).into())
@@ -142,6 +142,18 @@ pub fn check(experiment: &Experiment, data: &RunData, device: Device) -> Result<
             "no kind of mask suits the data: nothing is known of where its objects are".to_owned();
         let problem = Problem::Invalid { value, rule };
         return Err(experiment.error(&["eval", "inpainting", "masks"], problem).into());
+    }
+    let judged = networks.judge.as_ref().is_some_and(|judge| judge.attributes().is_some());
+    let editing = &eval.editing;
+    if editing.pairs > 0 && (!judged || Pairs::all(&editing.kinds, data, 1).is_empty()) {
+        let rule = match judged {
+            true => {
+                "must be 0: of none of these kinds are there pairs that the models can be told of"
+            }
+            false => "must be 0: no network can judge edits of this data",
+        };
+        let problem = Problem::Invalid { value: editing.pairs.to_string(), rule: rule.to_owned() };
+        return Err(experiment.error(&["eval", "editing", "pairs"], problem).into());
     }
     Ok(())
 }
