@@ -33,7 +33,7 @@ pub struct VaeConfig {
     /// Share of the budget over which the weight of the KL divergence rises linearly to `beta` (Sønderby et al. 2016).
     pub kl_warmup: f64,
     /// Bits an image that each stochastic group may spend free of charge in the training loss (Kingma et al. 2016), so that
-    /// none collapses onto its prior.
+    /// none collapses onto its prior. Its prior learns from them too: samples are of what it knows.
     pub free_bits: f64,
     /// Draws of the importance-weighted bound (Burda et al. 2016); 0: that bound is not offered.
     pub iwae_draws: u64,

@@ -24,6 +24,11 @@ impl Gaussian {
         &self.mean + self.log_std.exp() * eps
     }
 
+    /// The same, through which no gradient passes.
+    pub(crate) fn detach(&self) -> Self {
+        Self { mean: self.mean.detach(), log_std: self.log_std.detach() }
+    }
+
     /// The whitened coordinates of `z`, standard normal if `z` is drawn from `self`. Inverse of [`Gaussian::at`].
     pub(crate) fn whiten(&self, z: &Tensor) -> Tensor {
         (z - &self.mean) * (-&self.log_std).exp()

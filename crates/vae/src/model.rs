@@ -43,8 +43,10 @@ pub(crate) struct Model {
 pub(crate) struct Bound {
     /// log p(x | z) in nats: f32 `[n]`.
     pub(crate) log_likelihood: Tensor,
-    /// KL(q ‖ p) of each group in nats: f32 `[n]` each.
+    /// KL(q ‖ p) of each group in nats, f32 `[n]` each: with the gradient of the posterior q alone.
     pub(crate) kl: Vec<Tensor>,
+    /// The same with the gradient of the prior p alone.
+    pub(crate) prior_kl: Vec<Tensor>,
 }
 
 impl Model {
@@ -68,14 +70,16 @@ impl Model {
         let features = self.ladder.encode(&batch.images);
         let condition = self.ladder.embed(&batch.conditions);
         let mut kl = Vec::with_capacity(self.latent_shapes.len());
+        let mut prior_kl = Vec::with_capacity(self.latent_shapes.len());
         let params = self.ladder.decode(&condition, Some(&features), &mut |choice| {
             let posterior = choice.posterior.expect("the decoder has features");
-            kl.push(posterior.kl(&choice.prior));
+            kl.push(posterior.kl(&choice.prior.detach()));
+            prior_kl.push(posterior.detach().kl(&choice.prior));
             // Not `randn_like`, which draws in the order of the mean's memory.
             let mean = &posterior.mean;
             posterior.at(&Tensor::randn(mean.size(), (mean.kind(), mean.device())))
         });
-        Bound { log_likelihood: self.log_likelihood(&params, batch), kl }
+        Bound { log_likelihood: self.log_likelihood(&params, batch), kl, prior_kl }
     }
 
     /// log p(x | z) in nats, `[n]`, of the pixels that are not known: nothing is left to be said of those that are.
@@ -118,12 +122,13 @@ impl Generator for Model {
     /// The negative ELBO in bits per dimension, its KL divergence warmed up, weighted and relieved of free bits. The scalars
     /// `elbo` (the negative ELBO itself), `reconstruction` and `kl` are in bits per dimension and free of all that.
     fn loss(&self, _phase: &Phase, batch: &Batch, step: &StepContext) -> Result<Loss> {
-        let Bound { log_likelihood, kl } = self.bound(batch);
+        let Bound { log_likelihood, kl, prior_kl } = self.bound(batch);
         let free = self.config.free_bits * LN_2;
         let to_bits = |nats: &Tensor| nats.mean(Kind::Float) * self.per_dim();
         let reconstruction = to_bits(&-log_likelihood);
-        let kl = Tensor::stack(&kl, 0); // [groups, n]
-        let paid = if free > 0.0 { kl.clamp_min(free) } else { kl.shallow_clone() };
+        let [kl, prior_kl] = [kl, prior_kl].map(|of_groups| Tensor::stack(&of_groups, 0)); // [groups, n]
+        // What is free is so for the posterior. The prior always learns what it does, or samples would be of other latents.
+        let paid = kl.clamp_min(free) + (&prior_kl - prior_kl.detach());
         let paid = to_bits(&paid.sum_dim_intlist(0, false, Kind::Float));
         let total = &reconstruction + paid * self.kl_weight(step.progress);
         let per_group = kl.detach().mean_dim(1, false, Kind::Float) * self.per_dim();
@@ -213,6 +218,31 @@ mod tests {
             // A running mean of what the scalar is in bits per dimension, from its first high values on.
             assert!(rate.value > 0.9 && rate.value < 64.0, "{rate:?}");
         }
+    }
+
+    /// What costs the posterior nothing teaches the prior as much as ever.
+    #[test]
+    fn the_prior_learns_what_is_free() {
+        let _turn = seeded();
+        let data = data(1, 8, 8);
+        let gradient = |free_bits: f64| {
+            tch::manual_seed(3);
+            let (vars, model) = build(&VaeConfig { free_bits, ..Vae::tiny() }, &data);
+            let context = StepContext { step: 0, images: 0, progress: 1.0 };
+            let batch = twins(4, &data);
+            model.loss(&model.phases()[0], &batch, &context).unwrap().total.backward();
+            ["prior", "posterior"].map(|network| {
+                let name = format!("net.levels.1.groups.0.{network}.expand.weight");
+                vars.variables()[&name].grad().copy()
+            })
+        };
+        let ([prior, posterior], [free_prior, free_posterior]) = (gradient(0.0), gradient(1000.0));
+        // The rows of means and standard deviations; others are a residual that no KL divergence is of.
+        let rows = |t: Tensor| t.narrow(0, 0, posterior.size()[0]);
+        let (prior, free_prior) = (rows(prior), rows(free_prior));
+        assert!(prior.abs().max().double_value(&[]) > 0.0);
+        assert!(free_prior.allclose(&prior, 1e-5, 1e-9, false));
+        assert!(!free_posterior.allclose(&posterior, 1e-3, 1e-9, false));
     }
 
     #[test]
