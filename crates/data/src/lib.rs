@@ -93,7 +93,7 @@ fn fetching(spec: &DatasetSpec, datasets_dir: &Path) -> String {
     };
     let command = format!("`paragone data fetch {}{to}`", spec.name);
     match spec.packages.is_empty() {
-        true => format!("{} to {command}", spec.by_hand),
+        true => format!("{} to {command}; its homepage is {}", spec.by_hand, spec.homepage),
         false => format!("run {command}"),
     }
 }
