@@ -131,6 +131,25 @@ mod tests {
         assert_eq!(read_image(&path, 1, None).unwrap().size(), [1, 1, 2]);
     }
 
+    /// An opaque alpha channel says nothing, a transparent pixel nothing clear.
+    #[test]
+    fn masks_are_bright_or_dark_and_not_transparent() {
+        let folder = Folder::new();
+        let path = folder.path().join("mask.png");
+        let save = |alpha: u8| {
+            RgbaImage::from_fn(2, 1, |x, _| {
+                Rgba([200 * x as u8, 200 * x as u8, 200 * x as u8, alpha])
+            })
+            .save(&path)
+            .unwrap();
+        };
+        save(255);
+        assert_eq!(read_mask(&path).unwrap().into_raw(), [0, 200]);
+        save(254);
+        let error = read_mask(&path).unwrap_err().to_string();
+        assert!(error.contains("mask.png") && error.contains("transparent"), "{error}");
+    }
+
     #[test]
     fn the_centre_is_kept_and_averages_survive() {
         let folder = Folder::new();
