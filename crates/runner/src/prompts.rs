@@ -134,9 +134,9 @@ impl Prompts {
 
     /// Shares of images, u8 `[n, c, h, w]`, that show what their captions say; `None` where no caption can be judged.
     ///
-    /// By a judge of attributes: `all`, everything that the caption says but for where a lone object lies; `all of NUMBER`, the same of captions of so many
-    /// objects; and what is said of every single attribute, by its name. By one of captions: `first of 100` and
-    /// `among ten of 100`, the caption's rank.
+    /// By a judge of attributes: `all`, everything that the caption says but for where a lone object lies; `all of NUMBER`, the
+    /// same of captions of so many objects; and what is said of every single attribute, by its name. By one of captions:
+    /// `first of 100` and `among ten of 100`, the caption's rank.
     pub fn caption_accuracy(
         &self,
         judge: &Judge,
