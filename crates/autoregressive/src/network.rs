@@ -6,7 +6,7 @@ use crate::{
 };
 use paragone_core::{Conditions, DataSpec};
 use paragone_nn::{
-    ConditionEmbedding, CrossAttention, EncodedText, KnownPixels, channels_last, conv,
+    ConditionEmbedding, EncodedText, KnownPixels, PlacedWords, channels_last, conv,
     pixel::PixelHead,
 };
 use tch::{
@@ -35,8 +35,8 @@ pub(crate) struct Network {
     condition: ConditionEmbedding,
     /// From the condition to all gates of all layers.
     gates: Linear,
-    /// For captioned data.
-    words: Option<PlacedWords>,
+    /// For captioned data; from what the words say of every place to all gates of all layers.
+    words: Option<(PlacedWords, Conv2D)>,
     /// From known pixels to all gates of all layers, where they are shown: every pixel sees all of them.
     known: Option<KnownPixels>,
     dropout: f64,
@@ -44,38 +44,6 @@ pub(crate) struct Network {
     pub(crate) num_frequencies: i64,
     /// Rows above and pixels to the left that the first layer sees.
     pub(crate) first_reach: i64,
-}
-
-/// What a caption says of every place in the image: the place's own vector looks at the words. It depends on no pixel, so what
-/// a pixel is told by it breaks no order.
-#[derive(Debug)]
-struct PlacedWords {
-    /// `[1, WIDTH, h, w]`.
-    places: Tensor,
-    attention: CrossAttention,
-    /// To all gates of all layers.
-    gates: Conv2D,
-}
-
-impl PlacedWords {
-    fn new(path: &Path, num_gates: i64, data: &DataSpec) -> Self {
-        let width = EncodedText::WIDTH;
-        let shape = [1, width, data.shape.height, data.shape.width];
-        let zero = Init::Const(0.0);
-        let pointwise = nn::ConvConfig { ws_init: zero, bs_init: zero, ..Default::default() };
-        Self {
-            places: path.var("places", &shape, Init::Randn { mean: 0.0, stdev: 1.0 }),
-            attention: CrossAttention::new(path / "attention", width),
-            gates: nn::conv2d(path / "gates", width, num_gates, 1, pointwise),
-        }
-    }
-
-    /// What is added to the gates, `[n, num_gates, h, w]`.
-    fn forward(&self, text: &EncodedText) -> Tensor {
-        let n = text.len();
-        let places = self.places.expand([n, -1, -1, -1], false);
-        self.attention.forward(&places, text).silu().apply(&self.gates)
-    }
 }
 
 impl Network {
@@ -99,7 +67,7 @@ impl Network {
             bs_init: Some(Init::Const(0.0)),
             bias: true,
         };
-        let position_shape = [2, c, data.shape.height, data.shape.width];
+        let (height, width) = (data.shape.height, data.shape.width);
         Self {
             first_vertical: {
                 let causal = Causal { beside: reach, ..Causal::default() };
@@ -111,20 +79,25 @@ impl Network {
                 causal_conv(&(path / "first_horizontal"), inputs, c, [1, reach], causal)
             },
             first_across: conv(path / "first_across", c, c, 1),
-            position: path.var("position", &position_shape, Init::Const(0.0)),
+            position: path.var("position", &[2, c, height, width], Init::Const(0.0)),
             layers: layers.collect(),
             head_in: conv(path / "head_in", c, config.head_channels, 1),
             head_out: conv(path / "head_out", config.head_channels, pixel.num_parameters(), 1),
             pixel,
             condition: ConditionEmbedding::new(path / "condition", data, c),
             gates: nn::linear(path / "gates", c, config.num_layers * 4 * c, zero),
-            words: data
-                .text
-                .is_some()
-                .then(|| PlacedWords::new(&(path / "words"), config.num_layers * 4 * c, data)),
+            words: data.text.is_some().then(|| {
+                let path = path / "words";
+                let zero = Init::Const(0.0);
+                let pointwise =
+                    nn::ConvConfig { ws_init: zero, bs_init: zero, ..Default::default() };
+                let num_gates = config.num_layers * 4 * c;
+                let gates =
+                    nn::conv2d(&path / "gates", EncodedText::WIDTH, num_gates, 1, pointwise);
+                (PlacedWords::new(path, height, width), gates)
+            }),
             known: data.known_pixels.then(|| {
-                let size = [data.shape.height, data.shape.width];
-                KnownPixels::new(path / "known", data, size, config.num_layers * 4 * c)
+                KnownPixels::new(path / "known", data, [height, width], config.num_layers * 4 * c)
             }),
             dropout: config.dropout,
             num_frequencies: config.num_frequencies,
@@ -170,7 +143,7 @@ impl Network {
         let condition = self.condition.forward(conditions);
         let everywhere = condition.vector.apply(&self.gates).unsqueeze(-1).unsqueeze(-1);
         let biases = match self.words.as_ref().zip(condition.text.as_ref()) {
-            Some((words, text)) => words.forward(text).g_add_(&everywhere),
+            Some(((words, gates), text)) => words.forward(text).apply(gates).g_add_(&everywhere),
             None => everywhere,
         };
         let biases = match self.known.as_ref().zip(conditions.known.as_ref()) {

@@ -22,6 +22,8 @@ pub struct DiffusionConfig {
     pub p_mean: f64,
     /// Standard deviation of ln σ in training. For the objectives edm and flow-matching.
     pub p_std: f64,
+    /// Shape of the density of ln σ in training. For the objectives edm and flow-matching.
+    pub p_shape: NoiseDensity,
     /// γ of min-SNR weighting (Hang et al. 2023): the error of the predicted image weighs min(1/σ², γ). None: the
     /// objective's own weighting, a mean squared error of what is predicted.
     pub min_snr_gamma: Option<f64>,
@@ -52,6 +54,7 @@ impl Default for DiffusionConfig {
             schedule: ScheduleConfig::default(),
             p_mean: -1.2,
             p_std: 1.2,
+            p_shape: NoiseDensity::Normal,
             min_snr_gamma: None,
             consistency: None,
             sampler: SamplerConfig::default(),
@@ -221,6 +224,17 @@ impl Default for OdeLikelihoodConfig {
     fn default() -> Self {
         Self { steps: 16, draws: 1 }
     }
+}
+
+/// A density of ln σ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseDensity {
+    /// The normal density (Karras et al. 2022, table 1).
+    Normal,
+    /// The Laplace density (Hang & Gu 2024), which of the same deviation has more in its middle, where shapes are decided, and more
+    /// far out, where nothing but a ground is.
+    Laplace,
 }
 
 /// A sampling method.

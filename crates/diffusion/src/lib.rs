@@ -29,8 +29,8 @@ mod sampler_tests;
 mod test_support;
 
 pub use config::{
-    ConsistencyConfig, DiffusionConfig, EditConfig, EditMethod, InpaintConfig, OdeLikelihoodConfig,
-    SamplerConfig, SamplerName, ScheduleConfig, ScheduleName, Spacing,
+    ConsistencyConfig, DiffusionConfig, EditConfig, EditMethod, InpaintConfig, NoiseDensity,
+    OdeLikelihoodConfig, SamplerConfig, SamplerName, ScheduleConfig, ScheduleName, Spacing,
 };
 pub use objective::Objective;
 pub use unet::UNetConfig;

@@ -2,7 +2,7 @@
 
 use crate::{
     bound::{Steps, VariationalBound, per_image_column},
-    config::{DiffusionConfig, OdeLikelihoodConfig, SamplerName, Spacing},
+    config::{DiffusionConfig, NoiseDensity, OdeLikelihoodConfig, SamplerName, Spacing},
     guided::Guided,
     noise_levels,
     objective::Coefficients,
@@ -16,6 +16,7 @@ use paragone_core::{
     LikelihoodKind, LikelihoodMethod, Loss, Noise, Noising, Offer, OnStep, OptimizerConfig, Phase,
     Progress, Result, SampleRequest, StepContext, bits_per_dim,
 };
+use std::f64::consts::FRAC_1_SQRT_2;
 use tch::{Device, Kind, Tensor, nn};
 
 /// The variational bound of the process of T steps.
@@ -99,9 +100,18 @@ impl DiffusionModel {
             let t = Vec::<i64>::try_from(t).expect("one number an image");
             t.into_iter().map(|t| self.schedule.sigma(t as usize)).collect()
         } else {
-            let normal = Vec::<f64>::try_from(Tensor::randn([n], host(Kind::Double)));
-            let normal = normal.expect("one number an image");
-            normal.into_iter().map(|z| (self.config.p_mean + self.config.p_std * z).exp()).collect()
+            // Of variance 1.
+            let z = match self.config.p_shape {
+                NoiseDensity::Normal => Tensor::randn([n], host(Kind::Double)),
+                NoiseDensity::Laplace => {
+                    // To either side an exponential density.
+                    let side = Tensor::rand([n], host(Kind::Double)) - 0.5;
+                    let outside: Tensor = 1.0 - side.abs() * 2.0; // in (0, 1], uniform
+                    outside.clamp_min(f64::MIN_POSITIVE).log() * side.sign() * -FRAC_1_SQRT_2
+                }
+            };
+            let z = Vec::<f64>::try_from(z).expect("one number an image");
+            z.into_iter().map(|z| (self.config.p_mean + self.config.p_std * z).exp()).collect()
         }
     }
 

@@ -1,8 +1,9 @@
 //! The whole family on small networks.
 
 use crate::{
-    ConsistencyConfig, Diffusion, DiffusionConfig, Objective, OdeLikelihoodConfig, SamplerConfig,
-    SamplerName, ScheduleConfig, UNetConfig,
+    ConsistencyConfig, Diffusion, DiffusionConfig, NoiseDensity, Objective, OdeLikelihoodConfig,
+    SamplerConfig, SamplerName, ScheduleConfig, UNetConfig,
+    model::DiffusionModel,
     test_support::{lock, spec},
 };
 use paragone_core::{
@@ -67,6 +68,30 @@ fn batch(n: i64) -> Batch {
     let levels = (Tensor::arange(n * 64, (Kind::Int64, Device::Cpu)) * 37).remainder(256);
     let images = from_levels(&levels).reshape([n, 1, 8, 8]);
     Batch { images, conditions: conditions(&(0..n).map(|i| i % 10).collect::<Vec<_>>()) }
+}
+
+/// The shares of a standardized density within a fifth of its middle, by its distribution function: erf(0.2 / √2), 1 − e^(−0.2 √2).
+#[test]
+fn noise_levels_of_training_are_of_the_density_asked_for() {
+    let _lock = lock();
+    tch::manual_seed(0);
+    for (p_shape, middle) in [(NoiseDensity::Normal, 0.1585), (NoiseDensity::Laplace, 0.2464)] {
+        let config = DiffusionConfig {
+            objective: Objective::FlowMatching,
+            p_mean: 0.5,
+            p_std: 1.5,
+            p_shape,
+            ..Diffusion::tiny()
+        };
+        let model = DiffusionModel::new(&config, &data(), VarStore::new(Device::Cpu).root());
+        let sigmas = Tensor::from_slice(&model.training_sigmas(40_000));
+        let z = (sigmas.log() - 0.5) / 1.5;
+        let mean = |x: Tensor| x.mean(Kind::Double).double_value(&[]);
+        assert!(mean(z.shallow_clone()).abs() < 0.02);
+        assert!((mean(z.square()) - 1.0).abs() < 0.05);
+        let found = mean(z.abs().less(0.2).to_kind(Kind::Double));
+        assert!((found - middle).abs() < 0.01, "{p_shape:?}: {found}");
+    }
 }
 
 #[test]

@@ -8,7 +8,10 @@ use crate::{
     layers::{strided_conv, upsample2x, zero_conv},
 };
 use paragone_core::{Conditions, DataSpec, Error, Result};
-use paragone_nn::{ConditionEmbedding, CrossAttention, conv, depth_to_space, space_to_depth};
+use paragone_nn::{
+    ConditionEmbedding, CrossAttention, EncodedText, PlacedWords, conv, depth_to_space,
+    space_to_depth,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{
@@ -101,6 +104,9 @@ pub(crate) struct UNet {
     noise: NoiseEmbedding,
     condition: ConditionEmbedding,
     entrance: nn::Conv2D,
+    /// For captioned data, beside the entrance: what the words say of every place, before anything is to be seen there. It begins
+    /// as the places alone.
+    placed: Option<(PlacedWords, nn::Conv2D)>,
     down: Vec<Level>,
     middle: (ResBlock, Option<SelfAttention>, ResBlock),
     up: Vec<Level>,
@@ -161,6 +167,11 @@ impl UNet {
             noise: NoiseEmbedding::new(&path / "noise", embedding_dim),
             condition: ConditionEmbedding::new(&path / "condition", data, embedding_dim),
             entrance: conv(&path / "entrance", in_channels * folded, widths[0], 3),
+            placed: captioned.then(|| {
+                let path = &path / "placed";
+                let out = conv(&path / "out", EncodedText::WIDTH, widths[0], 1);
+                (PlacedWords::new(path, data.shape.height / patch, data.shape.width / patch), out)
+            }),
             down,
             middle,
             up,
@@ -179,6 +190,9 @@ impl UNet {
                 None => h,
             };
         let mut h = space_to_depth(x, (self.patch, self.patch)).apply(&self.entrance);
+        if let Some(((placed, out), text)) = self.placed.as_ref().zip(condition.text.as_ref()) {
+            h += placed.forward(text).apply(out);
+        }
         let mut skips = vec![h.shallow_clone()];
         for level in &self.down {
             for block in &level.blocks {

@@ -12,7 +12,7 @@ pub use attention::{attend, join_heads, split_heads};
 pub use condition::{ConditionEmbedding, EmbeddedConditions};
 pub use known::KnownPixels;
 pub use layers::{channels_last, conv, depth_to_space, linear, pytorch_init, space_to_depth};
-pub use text::{CrossAttention, EncodedText, TextEncoder};
+pub use text::{CrossAttention, EncodedText, PlacedWords, TextEncoder};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.
 #[cfg(test)]

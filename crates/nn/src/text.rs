@@ -197,6 +197,33 @@ impl CrossAttention {
     }
 }
 
+/// What a caption says of every place in an image: the place's own vector looks at the words. It depends on no pixel, so it is
+/// there before there are any: under noise, and in any order of drawing.
+#[derive(Debug)]
+pub struct PlacedWords {
+    /// f32 `[1, WIDTH, h, w]`.
+    places: Tensor,
+    attention: CrossAttention,
+}
+
+impl PlacedWords {
+    /// Creates the parameters `places`, standard normal, and those of `attention`, for maps of `height` and `width`.
+    pub fn new<'a>(path: impl Borrow<Path<'a>>, height: i64, width: i64) -> Self {
+        let path = path.borrow();
+        let standard = Init::Randn { mean: 0.0, stdev: 1.0 };
+        Self {
+            places: path.var("places", &[1, WIDTH, height, width], standard),
+            attention: CrossAttention::new(path / "attention", WIDTH),
+        }
+    }
+
+    /// `[n, WIDTH, h, w]`, one map a caption.
+    pub fn forward(&self, text: &EncodedText) -> Tensor {
+        let places = self.places.expand([text.len(), -1, -1, -1], false);
+        self.attention.forward(&places, text).silu()
+    }
+}
+
 fn layer_norm(path: &Path) -> nn::LayerNorm {
     nn::layer_norm(path, vec![WIDTH], Default::default())
 }
@@ -329,5 +356,24 @@ mod tests {
             optimizer.backward_step_clip_norm(&logits.cross_entropy_for_logits(&first), 1.0);
         }
         assert!(right > 0.95, "of captions 3,201 to 6,400 {right} are understood");
+    }
+
+    #[test]
+    fn every_place_reads_a_caption_for_itself() {
+        let _lock = LOCK.lock().unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let encoder = TextEncoder::new(vars.root() / "text", &TEXT);
+        let placed = PlacedWords::new(vars.root() / "placed", 2, 3);
+        let read = encoder.forward(&tokens(&[[3, 4, 0, 0, 0], [4, 3, 0, 0, 0]]));
+        let before = placed.forward(&read);
+        assert_eq!(before.size(), [2, EncodedText::WIDTH, 2, 3]);
+        assert!(before.get(0).equal(&before.get(1)), "it begins as the places alone");
+        tch::no_grad(|| {
+            let _ =
+                vars.variables()["placed.attention.out.weight"].shallow_clone().normal_(0.0, 1.0);
+        });
+        let change = (placed.forward(&read) - before).flatten(2, -1); // [n, WIDTH, places]
+        assert!(apart(&change.get(0), &change.get(1)) > 1e-2, "captions are told apart");
+        assert!(apart(&change.select(2, 0), &change.select(2, 5)) > 1e-2, "places are, too");
     }
 }
