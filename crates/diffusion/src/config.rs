@@ -232,8 +232,8 @@ impl Default for OdeLikelihoodConfig {
 pub enum NoiseDensity {
     /// The normal density (Karras et al. 2022, table 1).
     Normal,
-    /// The Laplace density (Hang & Gu 2024), which of the same deviation has more in its middle, where shapes are decided, and more
-    /// far out, where nothing but a ground is.
+    /// The Laplace density (Hang & Gu 2024): of the same deviation, it has more in the middle, where shapes are decided, and more
+    /// far out, where only a ground still is.
     Laplace,
 }
 

@@ -104,7 +104,7 @@ impl DiffusionModel {
             let z = match self.config.p_shape {
                 NoiseDensity::Normal => Tensor::randn([n], host(Kind::Double)),
                 NoiseDensity::Laplace => {
-                    // To either side an exponential density.
+                    // By the inverse of its distribution function.
                     let side = Tensor::rand([n], host(Kind::Double)) - 0.5;
                     let outside: Tensor = 1.0 - side.abs() * 2.0; // in (0, 1], uniform
                     outside.clamp_min(f64::MIN_POSITIVE).log() * side.sign() * -FRAC_1_SQRT_2
