@@ -27,6 +27,9 @@ pub struct DiffusionConfig {
     /// γ of min-SNR weighting (Hang et al. 2023): the error of the predicted image weighs min(1/σ², γ). None: the
     /// objective's own weighting, a mean squared error of what is predicted.
     pub min_snr_gamma: Option<f64>,
+    /// The least that min-SNR leaves of the objective's own weight, 1. At 0 it makes next to nothing of the highest noise
+    /// levels, and with them of what they decide: the ground behind a thing, how bright a picture is.
+    pub least_weight: f64,
     /// Makes of a trained model, `train.from`, one that goes from noise to image in a call or two: `{}` for the defaults. It is
     /// sampled by the sampler `consistency`. None: the model learns to remove noise.
     pub consistency: Option<ConsistencyConfig>,
@@ -56,6 +59,7 @@ impl Default for DiffusionConfig {
             p_std: 1.2,
             p_shape: NoiseDensity::Normal,
             min_snr_gamma: None,
+            least_weight: 0.0,
             consistency: None,
             sampler: SamplerConfig::default(),
             inpaint: InpaintConfig::default(),
@@ -333,6 +337,7 @@ impl DiffusionConfig {
             p_mean,
             p_std,
             min_snr_gamma,
+            least_weight,
             sampler,
             inpaint,
             edit,
@@ -347,6 +352,10 @@ impl DiffusionConfig {
         if let Some(gamma) = min_snr_gamma {
             rule(*gamma > 0.0, "min_snr_gamma", gamma, "must be above 0")?;
         }
+        let weighs = *least_weight >= 0.0 && least_weight.is_finite();
+        rule(weighs, "least_weight", least_weight, "must be at least 0")?;
+        let bounds = *least_weight == 0.0 || min_snr_gamma.is_some();
+        rule(bounds, "least_weight", least_weight, "goes with the key `min_snr_gamma`")?;
         // Of the schedule's steps no more can be chosen than there are.
         let most = match sampler.resolved_spacing() {
             Spacing::Timesteps => *num_timesteps,

@@ -212,8 +212,8 @@ impl Generator for DiffusionModel {
         let target = &x0 * column(&coefficients, |c| c.target().0, &x0)
             + eps * column(&coefficients, |c| c.target().1, &x0);
         // All that goes to the device does so before the network's pass, not after a wait for it.
-        let gamma = self.config.min_snr_gamma;
-        let weight = column(&coefficients, |c| c.loss_weight(gamma), &x0);
+        let (gamma, least) = (self.config.min_snr_gamma, self.config.least_weight);
+        let weight = column(&coefficients, |c| c.loss_weight(gamma, least), &x0);
         let in_sight = column(&coefficients, |c| (c.c_out * c.c_in).powi(2), &x0);
         let error = self.network(&x, &coefficients, &batch.conditions) - target;
         let error = to_learn(error, &batch.conditions).square();

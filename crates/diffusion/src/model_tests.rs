@@ -165,6 +165,10 @@ fn invalid_values_are_errors_naming_the_key() {
         message(DiffusionConfig { sampler, ..default() }),
         "sampler.sigma_max is 40, but must be above sigma_min"
     );
+    assert_eq!(
+        message(DiffusionConfig { least_weight: 0.1, ..default() }),
+        "least_weight is 0.1, but goes with the key `min_snr_gamma`"
+    );
 }
 
 #[test]

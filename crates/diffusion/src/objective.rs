@@ -77,10 +77,11 @@ impl Coefficients {
         ((1.0 - self.c_skip) / self.c_out, -self.c_skip * self.sigma / self.c_out)
     }
 
-    /// Weight of F's squared error: 1, or such that the error of D weighs min(1/σ², γ) (Hang et al. 2023).
-    pub fn loss_weight(&self, min_snr_gamma: Option<f64>) -> f64 {
+    /// Weight of F's squared error: 1, or such that the error of D weighs min(1/σ², γ) (Hang et al. 2023), but no less than
+    /// `least`.
+    pub fn loss_weight(&self, min_snr_gamma: Option<f64>, least: f64) -> f64 {
         let snr = 1.0 / (self.sigma * self.sigma);
-        min_snr_gamma.map_or(1.0, |gamma| snr.min(gamma) * self.c_out * self.c_out)
+        min_snr_gamma.map_or(1.0, |gamma| (snr.min(gamma) * self.c_out * self.c_out).max(least))
     }
 }
 
@@ -174,12 +175,27 @@ mod tests {
     fn min_snr_weights_are_the_papers() {
         for sigma in [0.1, 0.44, 0.45, 2.0] {
             let snr: f64 = 1.0 / (sigma * sigma);
-            let weight =
-                |objective: Objective| objective.coefficients(sigma, 0.5).loss_weight(Some(5.0));
+            let weight = |objective: Objective| {
+                objective.coefficients(sigma, 0.5).loss_weight(Some(5.0), 0.0)
+            };
             close(weight(Objective::X0), snr.min(5.0));
             close(weight(Objective::Eps), snr.min(5.0) / snr);
             close(weight(Objective::V), snr.min(5.0) / (snr + 1.0));
-            assert_eq!(Objective::V.coefficients(sigma, 0.5).loss_weight(None), 1.0);
+            assert_eq!(Objective::V.coefficients(sigma, 0.5).loss_weight(None, 0.0), 1.0);
+        }
+    }
+
+    /// A flow's weights by γ = 1 are (1 − t)² above t = 1/2 and t² below.
+    #[test]
+    fn least_weight_bounds_both_ends() {
+        let weight = |t: f64| {
+            let sigma = t / (1.0 - t);
+            Objective::FlowMatching.coefficients(sigma, 0.5).loss_weight(Some(1.0), 0.09)
+        };
+        for (t, expected) in
+            [(0.01, 0.09), (0.4, 0.16), (0.6, 0.16), (0.69, 0.31 * 0.31), (0.99, 0.09)]
+        {
+            close(weight(t), expected);
         }
     }
 }

@@ -6,7 +6,8 @@ use std::{fs, path::Path};
 #[test]
 fn every_shipped_experiment_reads_and_reads_back() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
-    let files = [folder.join("gpu"), folder].map(|folder| fs::read_dir(folder).unwrap());
+    let folders = [folder.join("gpu"), folder.join("tuning"), folder];
+    let files = folders.map(|folder| fs::read_dir(folder).unwrap());
     let mut count = 0;
     for entry in files.into_iter().flatten() {
         let path = entry.unwrap().path();
