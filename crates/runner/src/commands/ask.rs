@@ -13,11 +13,15 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use paragone_core::Conditions;
 use paragone_data::Tokenizer;
+use paragone_report::Row;
 use std::{cell::OnceCell, fs, path::Path};
 use tch::{Device, Tensor};
 
 /// Images computed at once, at most.
 pub const MOST_AT_ONCE: usize = 100;
+
+/// Most images of a line, and most prompts that get a column each.
+pub const COLUMNS: usize = 8;
 
 /// A model opened by its directory.
 #[derive(Debug)]
@@ -148,6 +152,16 @@ pub fn seed_label(seed: u64, i: usize, prompts: &[String]) -> String {
         [] | [_] => format!("seed {seed}"),
         several => format!("seed {seed}: {}", several[i % several.len()]),
     }
+}
+
+/// Images, u8 `[n, c, h, w]`, that prompts were asked for in turn: a row a prompt, or one of all.
+pub fn rows_by_prompt(images: &Tensor, prompts: &[String]) -> Vec<Row> {
+    let number = prompts.len().max(1);
+    let row = |i: usize| Row {
+        label: prompts.get(i).cloned().unwrap_or_default(),
+        images: images.slice(0, i as i64, None, number as i64),
+    };
+    (0..number).map(row).collect()
 }
 
 impl AskArgs {

@@ -1,7 +1,7 @@
 //! `paragone inpaint`: fills the hole in a picture.
 
 use super::{
-    ask::{MOST_AT_ONCE, Opened, seed_label, seeds},
+    ask::{COLUMNS, MOST_AT_ONCE, Opened, rows_by_prompt, seed_label, seeds},
     given::{Given, check_outputs},
     say, stopped,
 };
@@ -11,6 +11,7 @@ use crate::{
     log::Reporter,
 };
 use anyhow::{Result, anyhow, ensure};
+use image::RgbImage;
 use paragone_report::{GridOptions, Row, comparison_grid, save_png};
 use std::process::ExitCode;
 use tch::Tensor;
@@ -46,12 +47,8 @@ pub fn execute(args: &InpaintArgs) -> Result<ExitCode> {
     let Some(drawn) = drawn else { return Ok(stopped()) };
 
     let with_hole = hidden(given.levels(), hole.mask());
-    let images = Tensor::cat(&[given.levels(), &with_hole, &drawn.levels], 0);
-    let mut labels = vec!["given".to_owned(), "with its hole".to_owned()];
-    labels.extend(seeds.iter().enumerate().map(|(i, &seed)| seed_label(seed, i, &prompts)));
-    let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
-    let row = Row { label: String::new(), images };
-    save_png(&comparison_grid(&[row], &labels, labels.len(), &options), &args.out)?;
+    let asked = Tensor::cat(&[given.levels(), &with_hole], 0);
+    save_png(&grid(&asked, &drawn.levels, &seeds, &prompts), &args.out)?;
     if let Some(folder) = &args.images {
         for (i, seed) in seeds.iter().enumerate() {
             let path = folder.join(format!("seed-{seed}.png"));
@@ -67,4 +64,18 @@ pub fn execute(args: &InpaintArgs) -> Result<ExitCode> {
         drawn.seconds / args.n as f64
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The picture without and with its hole, then the completions: beside these if they are few, else below, a line a prompt.
+fn grid(asked: &Tensor, completions: &Tensor, seeds: &[u64], prompts: &[String]) -> RgbImage {
+    if seeds.len() > COLUMNS {
+        let mut rows = vec![Row { label: "given".into(), images: asked.shallow_clone() }];
+        rows.extend(rows_by_prompt(completions, prompts));
+        return comparison_grid(&rows, &[], COLUMNS, &GridOptions::default());
+    }
+    let images = Tensor::cat(&[asked, completions], 0);
+    let mut labels = vec!["given".to_owned(), "with its hole".to_owned()];
+    labels.extend(seeds.iter().enumerate().map(|(i, &seed)| seed_label(seed, i, prompts)));
+    let options = GridOptions { reference_rows: 0, ..GridOptions::default() };
+    comparison_grid(&[Row { label: String::new(), images }], &labels, labels.len(), &options)
 }

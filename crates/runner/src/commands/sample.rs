@@ -1,7 +1,7 @@
 //! `paragone sample`: new images from a trained model.
 
 use super::{
-    ask::{Opened, seeds},
+    ask::{COLUMNS, Opened, rows_by_prompt, seeds},
     given::check_outputs,
     say, stopped,
 };
@@ -12,9 +12,6 @@ use paragone_core::Conditions;
 use paragone_report::{GridOptions, Row, comparison_grid, sample_grid, save_png};
 use std::process::ExitCode;
 use tch::{Device, Tensor};
-
-/// Columns of a grid, and most columns that prompts get one each of.
-const COLUMNS: usize = 8;
 
 pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
     ensure!(args.n > 0, "--n is 0, but must be at least 1");
@@ -60,11 +57,7 @@ fn grid(images: &Tensor, prompts: &[String], columns: Option<usize>) -> RgbImage
         return comparison_grid(&[row], prompts, number, &options);
     }
     let most = (n as usize).div_ceil(number);
-    let line = |(i, prompt): (usize, &String)| Row {
-        label: prompt.clone(),
-        images: images.slice(0, i as i64, None, number as i64),
-    };
-    let rows: Vec<Row> = prompts.iter().enumerate().map(line).collect();
+    let rows = rows_by_prompt(images, prompts);
     comparison_grid(&rows, &[], columns.unwrap_or(COLUMNS).min(most), &options)
 }
 
