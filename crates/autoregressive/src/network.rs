@@ -7,7 +7,7 @@ use crate::{
 use paragone_core::{Conditions, DataSpec};
 use paragone_nn::{
     ConditionEmbedding, EncodedText, KnownPixels, PlacedWords, channels_last, conv,
-    pixel::PixelHead,
+    pixel::PixelHead, zero_conv,
 };
 use tch::{
     Device, Kind, Tensor,
@@ -68,6 +68,7 @@ impl Network {
             bias: true,
         };
         let (height, width) = (data.shape.height, data.shape.width);
+        let num_gates = config.num_layers * 4 * c;
         Self {
             first_vertical: {
                 let causal = Causal { beside: reach, ..Causal::default() };
@@ -85,20 +86,15 @@ impl Network {
             head_out: conv(path / "head_out", config.head_channels, pixel.num_parameters(), 1),
             pixel,
             condition: ConditionEmbedding::new(path / "condition", data, c),
-            gates: nn::linear(path / "gates", c, config.num_layers * 4 * c, zero),
+            gates: nn::linear(path / "gates", c, num_gates, zero),
             words: data.text.is_some().then(|| {
                 let path = path / "words";
-                let zero = Init::Const(0.0);
-                let pointwise =
-                    nn::ConvConfig { ws_init: zero, bs_init: zero, ..Default::default() };
-                let num_gates = config.num_layers * 4 * c;
-                let gates =
-                    nn::conv2d(&path / "gates", EncodedText::WIDTH, num_gates, 1, pointwise);
+                let gates = zero_conv(&path / "gates", EncodedText::WIDTH, num_gates, 1);
                 (PlacedWords::new(path, height, width), gates)
             }),
-            known: data.known_pixels.then(|| {
-                KnownPixels::new(path / "known", data, [height, width], config.num_layers * 4 * c)
-            }),
+            known: data
+                .known_pixels
+                .then(|| KnownPixels::new(path / "known", data, [height, width], num_gates)),
             dropout: config.dropout,
             num_frequencies: config.num_frequencies,
             first_reach: reach,

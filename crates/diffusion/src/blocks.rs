@@ -1,7 +1,6 @@
 //! What the U-Net is made of: residual blocks told the noise level, self-attention, and the embedding of the noise level.
 
-use crate::layers::zero_conv;
-use paragone_nn::{attend, conv, join_heads, linear, split_heads};
+use paragone_nn::{attend, conv, join_heads, linear, split_heads, zero_conv};
 use std::f64::consts::TAU;
 use tch::{
     Kind, Tensor,

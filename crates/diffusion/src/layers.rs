@@ -4,7 +4,7 @@ use paragone_nn::pytorch_init;
 use std::borrow::Borrow;
 use tch::{
     Tensor,
-    nn::{self, Init, Path},
+    nn::{self, Path},
 };
 
 /// A convolution with zero padding that keeps every `stride`-th row and column: height `⌈h / stride⌉`, same for width.
@@ -18,34 +18,6 @@ pub fn strided_conv<'a>(
     stride: i64,
 ) -> nn::Conv2D {
     let init = pytorch_init(in_channels * kernel * kernel);
-    padded_conv(path, in_channels, out_channels, kernel, stride, init)
-}
-
-/// A convolution that keeps height and width, weights and bias zero: the last layer of a residual branch, which then begins
-/// as the identity.
-pub fn zero_conv<'a>(
-    path: impl Borrow<Path<'a>>,
-    in_channels: i64,
-    out_channels: i64,
-    kernel: i64,
-) -> nn::Conv2D {
-    padded_conv(path, in_channels, out_channels, kernel, 1, Init::Const(0.0))
-}
-
-/// Doubles height and width by repeating every pixel: `[n, c, h, w]` to `[n, c, 2h, 2w]`.
-pub fn upsample2x(x: &Tensor) -> Tensor {
-    let (_, _, height, width) = x.size4().expect("images have four dimensions");
-    x.upsample_nearest2d([2 * height, 2 * width], None, None)
-}
-
-fn padded_conv<'a>(
-    path: impl Borrow<Path<'a>>,
-    in_channels: i64,
-    out_channels: i64,
-    kernel: i64,
-    stride: i64,
-    init: Init,
-) -> nn::Conv2D {
     let config = nn::ConvConfig {
         padding: kernel / 2,
         stride,
@@ -54,6 +26,12 @@ fn padded_conv<'a>(
         ..nn::ConvConfig::default()
     };
     nn::conv2d(path, in_channels, out_channels, kernel, config)
+}
+
+/// Doubles height and width by repeating every pixel: `[n, c, h, w]` to `[n, c, 2h, 2w]`.
+pub fn upsample2x(x: &Tensor) -> Tensor {
+    let (_, _, height, width) = x.size4().expect("images have four dimensions");
+    x.upsample_nearest2d([2 * height, 2 * width], None, None)
 }
 
 #[cfg(test)]
@@ -72,17 +50,6 @@ mod tests {
         let x = Tensor::randn([2, 3, 7, 6], (Kind::Float, Device::Cpu));
         let every_second = x.apply(&dense).slice(2, None, None, 2).slice(3, None, None, 2);
         assert!(x.apply(&strided).allclose(&every_second, 1e-5, 1e-6, false));
-    }
-
-    #[test]
-    fn zero_conv_is_zero_and_learns() {
-        let _lock = lock();
-        let vars = VarStore::new(Device::Cpu);
-        let layer = zero_conv(vars.root(), 3, 4, 1);
-        let y = Tensor::randn([2, 3, 4, 4], (Kind::Float, Device::Cpu)).apply(&layer);
-        assert_eq!(y.abs().max().double_value(&[]), 0.0);
-        (y + 1.0).square().sum(Kind::Float).backward();
-        assert!(layer.ws.grad().abs().max().double_value(&[]) > 0.0);
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 use crate::{
     blocks::{NUM_GROUPS, NoiseEmbedding, ResBlock, SelfAttention, norm, norm_silu},
-    layers::{strided_conv, upsample2x, zero_conv},
+    layers::{strided_conv, upsample2x},
 };
 use paragone_core::{Conditions, DataSpec, Error, Result};
 use paragone_nn::{
     ConditionEmbedding, CrossAttention, EncodedText, PlacedWords, conv, depth_to_space,
-    space_to_depth,
+    space_to_depth, zero_conv,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! What known pixels of an image say about the others, for networks that learn to in-paint.
 
-use crate::{conv, space_to_depth};
+use crate::{conv, space_to_depth, zero_conv};
 use paragone_core::{DataSpec, Known};
 use std::borrow::Borrow;
 use tch::{
     Tensor,
-    nn::{self, Init, Path},
+    nn::{self, Path},
 };
 
 /// Channels inside.
@@ -48,13 +48,11 @@ impl KnownPixels {
             };
             nn::conv2d(path / "blocks" / i, WIDTH, WIDTH, 3, config)
         });
-        let zero = Init::Const(0.0);
-        let pointwise = nn::ConvConfig { ws_init: zero, bs_init: zero, ..Default::default() };
         Self {
             patch,
             stem: conv(path / "stem", inputs, WIDTH, 3),
             blocks: blocks.collect(),
-            out: nn::conv2d(path / "out", WIDTH, channels, 1, pointwise),
+            out: zero_conv(path / "out", WIDTH, channels, 1),
             mean: data.mean,
         }
     }

@@ -17,8 +17,27 @@ pub fn conv<'a>(
     out_channels: i64,
     kernel: i64,
 ) -> nn::Conv2D {
+    same_conv(path, in_channels, out_channels, kernel, pytorch_init(in_channels * kernel * kernel))
+}
+
+/// A convolution as [`conv`], weights and bias zero: the last layer of a branch, which then begins as if it were not there.
+pub fn zero_conv<'a>(
+    path: impl Borrow<Path<'a>>,
+    in_channels: i64,
+    out_channels: i64,
+    kernel: i64,
+) -> nn::Conv2D {
+    same_conv(path, in_channels, out_channels, kernel, Init::Const(0.0))
+}
+
+fn same_conv<'a>(
+    path: impl Borrow<Path<'a>>,
+    in_channels: i64,
+    out_channels: i64,
+    kernel: i64,
+    init: Init,
+) -> nn::Conv2D {
     assert!(kernel % 2 == 1, "an even kernel has no centre: {kernel}");
-    let init = pytorch_init(in_channels * kernel * kernel);
     let config = nn::ConvConfig {
         padding: kernel / 2,
         ws_init: init,
@@ -75,6 +94,17 @@ mod tests {
     /// Largest magnitude and variance.
     fn spread(t: &Tensor) -> (f64, f64) {
         (t.abs().max().double_value(&[]), t.var(true).double_value(&[]))
+    }
+
+    #[test]
+    fn zero_conv_is_zero_and_learns() {
+        let _lock = LOCK.lock().unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let layer = zero_conv(vars.root(), 3, 4, 1);
+        let y = Tensor::randn([2, 3, 4, 4], (Kind::Float, Device::Cpu)).apply(&layer);
+        assert_eq!(y.abs().max().double_value(&[]), 0.0);
+        (y + 1.0).square().sum(Kind::Float).backward();
+        assert!(layer.ws.grad().abs().max().double_value(&[]) > 0.0);
     }
 
     #[test]

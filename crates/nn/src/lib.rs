@@ -11,7 +11,9 @@ mod text;
 pub use attention::{attend, join_heads, split_heads};
 pub use condition::{ConditionEmbedding, EmbeddedConditions};
 pub use known::KnownPixels;
-pub use layers::{channels_last, conv, depth_to_space, linear, pytorch_init, space_to_depth};
+pub use layers::{
+    channels_last, conv, depth_to_space, linear, pytorch_init, space_to_depth, zero_conv,
+};
 pub use text::{CrossAttention, EncodedText, PlacedWords, TextEncoder};
 
 /// libtorch's CPU generator is global and not thread-safe, so tests that draw from it take turns.

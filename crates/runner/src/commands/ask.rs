@@ -192,3 +192,25 @@ impl ConditionArgs {
         Ok(prompts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    fn images_of_prompts_asked_in_turn_stand_by_prompt() {
+        let images = Tensor::arange(5, (Kind::Uint8, Device::Cpu)).reshape([5, 1, 1, 1]);
+        let rows = |prompts: &[&str]| -> Vec<(String, Vec<i64>)> {
+            let prompts: Vec<String> = prompts.iter().map(|&it| it.to_owned()).collect();
+            let numbers = |row: Row| {
+                let images = row.images.flatten(0, -1).to_kind(Kind::Int64);
+                (row.label, Vec::try_from(images).unwrap())
+            };
+            rows_by_prompt(&images, &prompts).into_iter().map(numbers).collect()
+        };
+        let row = |label: &str, images: &[i64]| (label.to_owned(), images.to_vec());
+        assert_eq!(rows(&[]), [row("", &[0, 1, 2, 3, 4])]);
+        assert_eq!(rows(&["a", "b"]), [row("a", &[0, 2, 4]), row("b", &[1, 3])]);
+    }
+}
