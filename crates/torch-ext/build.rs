@@ -3,14 +3,16 @@
 
 use std::{env, path::PathBuf};
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "cpp/adamw.cpp",
     "cpp/autocast.cpp",
+    "cpp/cross_entropy.cpp",
     "cpp/cuda.cpp",
     "cpp/flops.cpp",
     "cpp/gate.cpp",
     "cpp/lists.cpp",
     "cpp/norm_silu.cpp",
+    "cpp/profiler.cpp",
 ];
 
 fn main() {
@@ -35,8 +37,10 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", env::var("LIBTORCH_CXX11_ABI").as_deref().unwrap_or("1"))
         // The threads that libtorch's own kernels run on.
         .flag("-fopenmp")
-        // Else no loop with a comparison becomes vector instructions: nobody asks for the processor's flags of inexact ones.
+        // Nobody asks for the processor's flags of inexact operations, which comparisons would have to keep.
         .flag("-fno-trapping-math")
+        // Vectors only go to functions that are inlined.
+        .flag_if_supported("-Wno-psabi")
         // libtorch's headers are full of unused parameters.
         .warnings(false)
         .files(SOURCES);

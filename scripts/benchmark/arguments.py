@@ -5,7 +5,7 @@ import os
 
 FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
 SHAPES = {"gray": (1, 28), "colour": (3, 32)}
-SECTIONS = ["steps", "sampling", "start"]
+SECTIONS = ["steps", "profile", "sampling", "start"]
 DESCRIPTION = "Holds our training steps and samplers against PyTorch's, by turns."
 
 

@@ -14,6 +14,7 @@ from check import check
 from common import Batch, Data, Noise, Trainer
 from machine import Product, print_roofs, seconds
 from ours import Ours
+from profiles import GROUPS, REST, shares
 
 OPTIONS = {"seed": 3, "ema_half_life": 1e5, "ema_rampup": 0.05, "progress": 0.5}
 # Images drawn at once, where experiments do not say otherwise.
@@ -41,7 +42,7 @@ class Case:
     """A family at one image size: both sides, on the same weights."""
 
     def __init__(self, args, scratch, family, shape, precision):
-        self.args, self.family, self.shape, self.precision = args, family, shape, precision
+        self.args, self.scratch, self.family, self.shape, self.precision = args, scratch, family, shape, precision
         self.module = importlib.import_module(family)
         self.batch, self.data = make_batch(args.batch or self.module.BATCH_SIZE, *SHAPES[shape])
         self.options = {**OPTIONS, "bf16": precision == "bf16"}
@@ -107,6 +108,28 @@ def time_steps(case):
     if reason:
         print(f"  {case.family}, {case.shape}, {case.precision}: not compiled: {reason}")
     return row
+
+
+def profile_steps(case):
+    """Two rows: which operators take the time of either side's step."""
+    path, cycle = f"{case.scratch}/trace.json", case.ours.model["loss_cycle"]
+    slowest = case.ours.ask("train", cycle)["seconds"]
+    steps = max(1, round(case.args.seconds / slowest)) * cycle
+
+    def ours():
+        case.ours.ask("trace", f"{steps} {path}")
+
+    def eager():
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profiler:
+            for _ in range(steps):
+                case.trainer.step(case.batch)
+        profiler.export_chrome_trace(path)
+
+    rows = []
+    for name, side in {"ours": ours, "eager": eager}.items():
+        side()
+        rows.append([case.family, case.shape, case.precision, name, *(f"{share:.1%}" for share in shares(path).values())])
+    return rows
 
 
 def time_sampling(case, n):
@@ -176,7 +199,7 @@ def main():
     print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.windows} windows; times: median [least-most]")
     if "steps" in args.sections and not args.quick:
         print_roofs(args.precisions, 0.5, args.windows)
-    failed, steps, sampling = [], [], []
+    failed, steps, profiles, sampling = [], [], [], []
     print("\nthe same results on the same weights: relative differences", flush=True)
     for shape in args.shapes:
         for family in args.families:
@@ -186,6 +209,8 @@ def main():
                     failed += check(case)
                     if "steps" in args.sections:
                         steps.append(time_steps(case))
+                    if "profile" in args.sections:
+                        profiles += profile_steps(case)
                     if "sampling" in args.sections and precision == args.precisions[0]:
                         sampling += [time_sampling(case, n) for n in args.images]
     compiled = ["compiled / ours"] if args.compile else []
@@ -193,6 +218,8 @@ def main():
         header = ["family", "images", "kind", "batch", "GFLOP", "ours, ms", "eager, ms", "eager / ours", *compiled]
         header += ["ours, GFLOP/s", "of the product's", "eager's"]
         print_table("a training step", header, steps)
+    if profiles:
+        print_table("shares of a training step's time", ["family", "images", "kind", "side", *GROUPS, REST], profiles)
     if sampling:
         title = "sampling, f32; an image's ms\n(autoregressive, eager: the whole network for every pixel, "
         title += f"measured on {PIXELS} pixels of at most {SAMPLE_BATCH} images and scaled)"

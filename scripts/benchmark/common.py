@@ -39,6 +39,20 @@ class ConditionEmbedding(nn.Module):
         return nn.functional.embedding(classes, getattr(self, "class"))
 
 
+def space_to_depth(x, factor):
+    """Blocks of positions to channels, those of a position side by side."""
+    n, c, h, w = x.shape
+    blocks = x.view(n, c, h // factor, factor, w // factor, factor).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(n, factor**2 * c, h // factor, w // factor)
+
+
+def depth_to_space(x, factor):
+    """The inverse of space_to_depth."""
+    n, c, h, w = x.shape
+    blocks = x.view(n, factor, factor, c // factor**2, h, w).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(n, c // factor**2, h * factor, w * factor)
+
+
 def to_levels(images):
     return ((images + 1) * 127.5).round().clamp(0, 255).long()
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import ConditionEmbedding, conv
+from common import ConditionEmbedding, conv, depth_to_space, space_to_depth
 
 BATCH_SIZE = 128
 NUM_GROUPS = 8
@@ -104,7 +104,7 @@ class UNet(nn.Module):
 
     def forward(self, x, c_noise, classes):
         embedding = F.silu(self.noise(c_noise) + self.condition(classes))
-        h = self.entrance(F.pixel_unshuffle(x, self.patch))
+        h = self.entrance(space_to_depth(x, self.patch))
         skips = [h]
         for level in self.down:
             for block in level.blocks():
@@ -123,7 +123,7 @@ class UNet(nn.Module):
                 h = block(torch.cat([h, skips.pop()], 1), embedding)
             if hasattr(level, "upsample"):
                 h = level.upsample(F.interpolate(h, scale_factor=2))
-        return F.pixel_shuffle(self.exit(F.silu(self.norm(h))), self.patch)
+        return depth_to_space(self.exit(F.silu(self.norm(h))), self.patch)
 
 
 class Model(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import ConditionEmbedding, conv, from_levels, to_levels
+from common import ConditionEmbedding, conv, depth_to_space, from_levels, space_to_depth, to_levels
 from pixel import PixelHead
 
 BATCH_SIZE = 64
@@ -102,14 +102,14 @@ class Net(nn.Module):
         self.register_buffer("rate", torch.zeros(()))
 
     def encode(self, images):
-        h = self.stem(F.pixel_unshuffle((images - self.data.mean) / self.data.std, self.patch))
+        h = self.stem(space_to_depth((images - self.data.mean) / self.data.std, self.patch))
         features = []
         for level in reversed(self.levels):
             for block in level.encoder:
                 h = block(h)
             features.insert(0, h)
             if hasattr(level, "up"):
-                h = level.up(F.pixel_unshuffle(h, level.factor))
+                h = level.up(space_to_depth(h, level.factor))
         return features
 
     def decode(self, classes, features, choose):
@@ -118,11 +118,11 @@ class Net(nn.Module):
         h = self.start.expand(len(classes), -1, -1, -1)
         for i, level in enumerate(self.levels):
             if hasattr(level, "down"):
-                h = F.pixel_shuffle(level.down(h), level.factor)
+                h = depth_to_space(level.down(h), level.factor)
             h = h + level.condition(condition)[:, :, None, None]
             for group in level.groups:
                 h = group(h, features and features[i], choose)
-        h = F.silu(F.pixel_shuffle(self.head["expand"](F.silu(h)), self.patch))
+        h = F.silu(depth_to_space(self.head["expand"](F.silu(h)), self.patch))
         # The means of narrow logistics need more than bf16.
         with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu") and not self.pixel.is_mixture):
             return self.head["out"](h.float() if self.pixel.is_mixture else h).float()

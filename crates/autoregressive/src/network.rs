@@ -103,7 +103,7 @@ impl Network {
 
     /// Parameters of every pixel's distribution given the pixels before it in raster order, `[n, p, h, w]`.
     ///
-    /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels. Of the parameters' kind, under autocast too.
+    /// `images`: f32 `[n, c, h, w]` in [-1, 1], on the grid of 256 levels. Under autocast a softmax's logits come in bf16.
     pub(crate) fn forward(&self, images: &Tensor, conditions: &Conditions, train: bool) -> Tensor {
         // From here on channels last, as pointwise convolutions and gates are quickest.
         let x = channels_last(&pixel_features(&images.to_kind(self.kind()), self.num_frequencies));
@@ -126,7 +126,7 @@ impl Network {
             .fold((v, h), |(v, h), (layer, bias)| layer.forward(v, h, bias, dropout));
         let hidden = self.pixel.arranged(&self.head_in.forward(&h.relu()).relu());
         if !self.pixel.is_precise() {
-            return self.head_out.forward(&hidden).to_kind(self.kind());
+            return self.head_out.forward(&hidden);
         }
         // A mixture's means need more than bf16, whose numbers near 1 are as far apart as levels; the logits of a softmax,
         // a larger layer, do not. Devices that cannot be told to leave autocast have none.

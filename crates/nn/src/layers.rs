@@ -67,13 +67,14 @@ pub fn channels_last(x: &Tensor) -> Tensor {
 }
 
 /// Moves blocks of `factor.0` x `factor.1` positions into channels: `[n, c, h, w]` to
-/// `[n, c * factor.0 * factor.1, h / factor.0, w / factor.1]`, [channels last](channels_last). Pixel-unshuffle, for blocks that need not
-/// be square.
+/// `[n, factor.0 * factor.1 * c, h / factor.0, w / factor.1]`, [channels last](channels_last). All channels of a block's first position
+/// come first, and so on (TensorFlow's order): in memory nothing smaller than a position's channels is moved.
 pub fn space_to_depth(x: &Tensor, factor: (i64, i64)) -> Tensor {
     let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
     let (fh, fw) = factor;
-    let blocks = x.reshape([n, c, h / fh, fh, w / fw, fw]).permute([0, 2, 4, 1, 3, 5]);
-    channels_last(&blocks.reshape([n, h / fh, w / fw, c * fh * fw]).permute([0, 3, 1, 2]))
+    let positions = x.permute([0, 2, 3, 1]).reshape([n, h / fh, fh, w / fw, fw, c]);
+    let blocks = positions.permute([0, 1, 3, 2, 4, 5]).reshape([n, h / fh, w / fw, fh * fw * c]);
+    channels_last(&blocks.permute([0, 3, 1, 2]))
 }
 
 /// The inverse of [`space_to_depth`].
@@ -81,8 +82,9 @@ pub fn depth_to_space(x: &Tensor, factor: (i64, i64)) -> Tensor {
     let (n, c, h, w) = x.size4().expect("feature maps have four dimensions");
     let (fh, fw) = factor;
     let c = c / (fh * fw);
-    let blocks = x.reshape([n, c, fh, fw, h, w]).permute([0, 4, 2, 5, 3, 1]);
-    channels_last(&blocks.reshape([n, h * fh, w * fw, c]).permute([0, 3, 1, 2]))
+    let blocks = x.permute([0, 2, 3, 1]).reshape([n, h, w, fh, fw, c]);
+    let positions = blocks.permute([0, 1, 3, 2, 4, 5]).reshape([n, h * fh, w * fw, c]);
+    channels_last(&positions.permute([0, 3, 1, 2]))
 }
 
 #[cfg(test)]
@@ -139,8 +141,11 @@ mod tests {
     #[test]
     fn blocks_go_to_channels_and_back() {
         let x = Tensor::arange(2 * 3 * 4 * 6, (Kind::Float, Device::Cpu)).reshape([2, 3, 4, 6]);
-        assert!(space_to_depth(&x, (2, 2)).equal(&x.pixel_unshuffle(2)));
-        assert!(depth_to_space(&x.pixel_unshuffle(2), (2, 2)).equal(&x));
+        // PyTorch's order has a channel's positions side by side.
+        let theirs = x.pixel_unshuffle(2).reshape([2, 3, 4, 2, 3]).transpose(1, 2);
+        let blocks = space_to_depth(&x, (2, 2));
+        assert!(blocks.equal(&theirs.reshape([2, 12, 2, 3])));
+        assert!(depth_to_space(&blocks, (2, 2)).equal(&x));
         let whole = space_to_depth(&x, (4, 6));
         assert_eq!(whole.size(), [2, 72, 1, 1]);
         assert!(depth_to_space(&whole, (4, 6)).equal(&x));

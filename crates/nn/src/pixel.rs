@@ -16,9 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use tch::{
-    Kind, Reduction, Tensor,
+    Kind, Tensor,
     nn::{Init, Path},
 };
+use torch_ext::cross_entropy;
 
 /// Components of a [`PixelLikelihood::LogisticMixture`], as in Salimans et al. 2017.
 const NUM_MIXTURES: i64 = 10;
@@ -130,8 +131,8 @@ impl PixelHead {
 
     /// Log-probability of each pixel's levels in nats, jointly over its channels.
     ///
-    /// `params`: f32 or f64 `[n, num_parameters, h, w]`; `levels`: i64 `[n, c, h, w]` in `0..256`. Returns `[n, h, w]` of
-    /// the kind of `params`.
+    /// `params`: f32 or f64 `[n, num_parameters, h, w]`, of a softmax also bf16; `levels`: i64 `[n, c, h, w]` in `0..256`. Returns
+    /// `[n, h, w]`, f32 or f64.
     pub fn log_prob(&self, params: &Tensor, levels: &Tensor) -> Tensor {
         let mixtures = match &self.form {
             Form::Softmax { couplings } => {
@@ -294,25 +295,25 @@ impl PixelHead {
 /// is among the dearest parts of a training step.
 fn softmax_log_prob(couplings: Option<&Tensor>, params: &Tensor, levels: &Tensor) -> Tensor {
     let [n, c, h, w] = levels.size()[..] else { panic!("levels are [n, c, h, w]") };
-    let logits = params.permute([0, 2, 3, 1]).reshape([-1, c, NUM_LEVELS]);
+    let logits = params.permute([0, 2, 3, 1]).reshape([-1, c * NUM_LEVELS]);
+    // Even into one part, a split copies all gradients.
+    let logits = if c == 1 { vec![logits] } else { logits.split(NUM_LEVELS, 1) };
     let levels = levels.permute([0, 2, 3, 1]).reshape([-1, c]).unbind(1);
-    let of_channel = |channel| {
-        let earlier = &levels[..channel as usize];
-        let own = coupled(couplings, logits.select(1, channel), earlier);
-        let target = &levels[channel as usize];
-        -own.cross_entropy_loss(target, None::<Tensor>, Reduction::None, -100, 0.0)
+    let of_channel = |(channel, own): (usize, &Tensor)| {
+        let own = coupled(couplings, own.shallow_clone(), &levels[..channel]);
+        cross_entropy(&own, &levels[channel]).expect("a level for every 256 logits")
     };
-    let sum = (1..c).map(of_channel).fold(of_channel(0), |sum, next| sum + next);
-    sum.view([n, h, w])
+    let nats: Vec<Tensor> = logits.iter().enumerate().map(of_channel).collect();
+    let sum = nats.into_iter().reduce(|sum, next| sum + next).expect("images have channels");
+    -sum.view([n, h, w])
 }
 
 /// A channel's logits `[.., 256]` of its own, and what the levels of each earlier channel, i64 `[..]`, add to them.
 fn coupled(couplings: Option<&Tensor>, own: Tensor, earlier: &[Tensor]) -> Tensor {
     let Some(couplings) = couplings else { return own };
-    let kind = own.kind();
     earlier.iter().zip(num_couplings(earlier.len() as i64)..).fold(own, |logits, (levels, pair)| {
         let table = couplings.get(pair);
-        logits + Tensor::embedding(&table, levels, -1, false, false).to_kind(kind)
+        logits + Tensor::embedding(&table, levels, -1, false, false)
     })
 }
 

@@ -7,6 +7,7 @@
 //!     reference FILE    losses of all phases; weights, gradients and samples go to FILE
 //!     train K           seconds of K steps
 //!     count K           floating-point operations of K steps
+//!     trace K FILE      what libtorch's profiler saw of K steps goes to FILE
 //!     sample N          seconds of N images
 //!     state FILE        weights and their average, as they are now, go to FILE
 //!     peak -            the most bytes of memory so far
@@ -29,7 +30,7 @@ use std::{
     time::Instant,
 };
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Autocast, FlopCounter};
+use torch_ext::{Autocast, FlopCounter, Profiler};
 
 /// What to build and on what to train it.
 #[derive(Debug, Deserialize)]
@@ -143,6 +144,12 @@ impl Side {
                 let counter = FlopCounter::start();
                 self.train(argument.parse()?)?;
                 json!({ "flops": counter.stop() })
+            }
+            "trace" => {
+                let (steps, path) = argument.split_once(' ').context("trace K FILE")?;
+                let profiler = Profiler::start(Device::Cpu)?;
+                self.train(steps.parse()?)?;
+                json!(profiler.stop(Path::new(path))?)
             }
             "sample" => json!({ "seconds": self.sample(argument.parse()?)? }),
             "state" => {

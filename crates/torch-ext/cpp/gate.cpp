@@ -7,6 +7,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/glu.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <type_traits>
@@ -29,13 +30,13 @@ TORCH_EXT_INLINE void forward(const Shape& shape, const T* x, const float* bias,
     const T* x_here = x + p * n;
     const float* bias_here = bias + p * step;
     T *sum_here = sum + p * n, *gated_here = gated + p * c;
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) {
-      const float a = load(x_here[j]) + bias_here[j], b = load(x_here[c + j]) + bias_here[c + j];
-      store(&sum_here[j], a);
-      store(&sum_here[c + j], b);
-      store(&gated_here[j], a * sigmoid(b));
-    }
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+      const Floats a = load(x_here + j, lanes) + load(bias_here + j, lanes);
+      const Floats b = load(x_here + c + j, lanes) + load(bias_here + c + j, lanes);
+      store(sum_here + j, a, lanes);
+      store(sum_here + c + j, b, lanes);
+      store(gated_here + j, a * sigmoid(b), lanes);
+    });
   }
 }
 
@@ -47,23 +48,22 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const T* sum, const T* dsum, 
   for (int64_t p = 0; p < shape.positions; p++) {
     const T* sum_here = sum + p * n;
     T* dx_here = dx + p * n;
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) {
-      float da = 0.0f, db = 0.0f;
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+      Floats da{}, db{};
       if constexpr (of_gated) {
-        const float s = sigmoid(load(sum_here[c + j]));
-        da = load(dgated[p * c + j]) * s;
-        db = da * load(sum_here[j]) * (1.0f - s);
+        const Floats s = sigmoid(load(sum_here + c + j, lanes));
+        da = load(dgated + p * c + j, lanes) * s;
+        db = da * load(sum_here + j, lanes) * (1.0f - s);
       }
       if constexpr (of_sum) {
-        da += load(dsum[p * n + j]);
-        db += load(dsum[p * n + c + j]);
+        da += load(dsum + p * n + j, lanes);
+        db += load(dsum + p * n + c + j, lanes);
       }
-      store(&dx_here[j], da);
-      store(&dx_here[c + j], db);
-      dbias[j] += da;
-      dbias[c + j] += db;
-    }
+      store(dx_here + j, da, lanes);
+      store(dx_here + c + j, db, lanes);
+      store(dbias + j, load(dbias + j, lanes) + da, lanes);
+      store(dbias + c + j, load(dbias + c + j, lanes) + db, lanes);
+    });
   }
 }
 
@@ -71,6 +71,7 @@ bool everywhere_the_same(const Tensor& bias) { return bias.size(2) == 1 && bias.
 
 struct BiasGate : torch::autograd::Function<BiasGate> {
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context, const Tensor& features, const Tensor& biases) {
+    RECORD_FUNCTION("torch_ext::bias_gate", c10::ArrayRef<const c10::IValue>{});
     const Tensor x = channels_last(features);
     const bool same = everywhere_the_same(biases);
     const Tensor bias = same ? plain_floats(biases) : channels_last(biases.to(at::kFloat));
@@ -94,6 +95,7 @@ struct BiasGate : torch::autograd::Function<BiasGate> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    RECORD_FUNCTION("torch_ext::bias_gate_backward", c10::ArrayRef<const c10::IValue>{});
     TORCH_CHECK(!at::GradMode::is_enabled(), "bias_gate cannot be differentiated twice on the CPU");
     const Tensor sum = context->get_saved_variables()[0];
     const auto laid_out = [&](const Tensor& gradient) { return gradient.defined() ? channels_last(gradient.to(sum.scalar_type())) : gradient; };

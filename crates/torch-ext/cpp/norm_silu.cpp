@@ -9,6 +9,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/group_norm.h>
 #include <ATen/ops/silu.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -63,26 +64,23 @@ TORCH_EXT_INLINE void forward(const Shape& shape, const Affine& affine, float ep
   scratch.assign(2 * c, 0.0f);
   float *first = scratch.data(), *second = first + c;
   for (int64_t p = 0; p < shape.positions; p++)
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) first[j] += load(x[p * c + j]);
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED { store(first + j, load(first + j, lanes) + load(x + p * c + j, lanes), lanes); });
   group_means(shape, first, mean);
   for (int64_t j = 0; j < c; j++) first[j] = mean[j / shape.group_channels()];
   for (int64_t p = 0; p < shape.positions; p++)
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) {
-      const float d = load(x[p * c + j]) - first[j];
-      second[j] += d * d;
-    }
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+      const Floats d = load(x + p * c + j, lanes) - load(first + j, lanes);
+      store(second + j, load(second + j, lanes) + d * d, lanes);
+    });
   group_means(shape, second, rstd);
   for (int64_t g = 0; g < shape.groups; g++) rstd[g] = 1.0f / std::sqrt(rstd[g] + eps);
   float *slope = first, *offset = second;
   channel_maps(shape, affine, mean, rstd, slope, offset);
   for (int64_t p = 0; p < shape.positions; p++)
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) {
-      const float z = slope[j] * load(x[p * c + j]) + offset[j];
-      store(&y[p * c + j], z * sigmoid(z));
-    }
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+      const Floats z = load(slope + j, lanes) * load(x + p * c + j, lanes) + load(offset + j, lanes);
+      store(y + p * c + j, z * sigmoid(z), lanes);
+    });
 }
 
 // One image's gradients: of `x`, and its parts of those of weight, bias and film (null if there is none).
@@ -95,14 +93,13 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const Affine& affine, const T
   std::fill(sum, dz, 0.0f);
   channel_maps(shape, affine, mean, rstd, slope, offset);
   for (int64_t p = 0; p < shape.positions; p++)
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) {
-      const float v = load(x[p * c + j]), z = slope[j] * v + offset[j], s = sigmoid(z);
-      const float d = load(dy[p * c + j]) * s * (1.0f + z * (1.0f - s));
-      dz[p * c + j] = d;
-      sum[j] += d;
-      product[j] += d * v;
-    }
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+      const Floats v = load(x + p * c + j, lanes), z = load(slope + j, lanes) * v + load(offset + j, lanes), s = sigmoid(z);
+      const Floats d = load(dy + p * c + j, lanes) * s * (1.0f + z * (1.0f - s));
+      store(dz + p * c + j, d, lanes);
+      store(sum + j, load(sum + j, lanes) + d, lanes);
+      store(product + j, load(product + j, lanes) + d * v, lanes);
+    });
   // From here on `product` is the sum over positions of dz times the normalised features.
   std::vector<float> level(shape.groups), tilt(shape.groups);
   for (int64_t g = 0; g < shape.groups; g++) {
@@ -129,8 +126,10 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const Affine& affine, const T
     tilts[j] = tilt[j / shape.group_channels()];
   }
   for (int64_t p = 0; p < shape.positions; p++)
-#pragma omp simd
-    for (int64_t j = 0; j < c; j++) store(&dx[p * c + j], slope[j] * dz[p * c + j] + tilts[j] * load(x[p * c + j]) + levels[j]);
+    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+      const Floats through_features = load(tilts + j, lanes) * load(x + p * c + j, lanes) + load(levels + j, lanes);
+      store(dx + p * c + j, load(slope + j, lanes) * load(dz + p * c + j, lanes) + through_features, lanes);
+    });
 }
 
 Affine affine_of(const Tensor& weight, const Tensor& bias, const Tensor& film, int64_t image) {
@@ -139,6 +138,7 @@ Affine affine_of(const Tensor& weight, const Tensor& bias, const Tensor& film, i
 
 struct NormSilu : torch::autograd::Function<NormSilu> {
   static Tensor forward(torch::autograd::AutogradContext* context, const Tensor& features, const Tensor& weights, const Tensor& biases, const std::optional<Tensor>& films, int64_t groups, double eps) {
+    RECORD_FUNCTION("torch_ext::norm_silu", c10::ArrayRef<const c10::IValue>{});
     const Tensor x = channels_last(features), weight = plain_floats(weights), bias = plain_floats(biases), film = films ? plain_floats(*films) : Tensor();
     const Shape shape{x.size(0), x.size(2) * x.size(3), x.size(1), groups};
     const Tensor y = at::empty_like(x), mean = at::empty({x.size(0), groups}, x.options().dtype(at::kFloat)), rstd = at::empty_like(mean);
@@ -159,6 +159,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context, torch::autograd::variable_list gradients) {
+    RECORD_FUNCTION("torch_ext::norm_silu_backward", c10::ArrayRef<const c10::IValue>{});
     TORCH_CHECK(!at::GradMode::is_enabled(), "norm_silu cannot be differentiated twice on the CPU");
     const auto saved = context->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &bias = saved[2], &film = saved[3], &mean = saved[4], &rstd = saved[5];

@@ -1,9 +1,10 @@
-// Loops over floats that the compiler turns into vector instructions of the processor it runs on.
+// Arithmetic on vectors of floats, compiled for several kinds of processors, of which the one it runs on is chosen.
 #pragma once
 
 #include <c10/util/BFloat16.h>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace torch_ext {
 
@@ -40,49 +41,93 @@ void vectorised(const Body& body) {
   body();
 }
 
-TORCH_EXT_INLINE float as_float(uint32_t bits) {
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
+// Numbers are computed sixteen at a time: the compiler makes of these types what vectors a processor has. (Left to find vectors in loops
+// over single numbers, it makes slow ones where some numbers have 16 bits and others 32.)
+constexpr int64_t LANES = 16;
+using Floats = float __attribute__((vector_size(4 * LANES)));
+using Words = uint32_t __attribute__((vector_size(4 * LANES)));
+using Halves = uint16_t __attribute__((vector_size(2 * LANES)));
+
+TORCH_EXT_INLINE Floats all(float value) { return Floats{} + value; }
+
+// How many of the lanes are in use, where all are.
+using Whole = std::integral_constant<int64_t, LANES>;
+
+// Calls `body(first, lanes)` for `count` numbers, sixteen at a time: `lanes` is a `Whole`, or for those left over how many they are.
+template <typename Body>
+TORCH_EXT_INLINE void for_lanes(int64_t count, const Body& body) {
+  int64_t first = 0;
+  for (; first + LANES <= count; first += LANES) body(first, Whole{});
+  if (first < count) body(first, count - first);
+}
+
+// Lanes not in use are zero.
+template <typename Vector, typename T, typename Lanes>
+TORCH_EXT_INLINE Vector read(const T* from, Lanes lanes) {
+  Vector value{};
+  std::memcpy(&value, from, lanes * sizeof(T));
   return value;
 }
 
-TORCH_EXT_INLINE uint32_t as_bits(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
+template <typename Lanes>
+TORCH_EXT_INLINE Floats load(const float* from, Lanes lanes) { return read<Floats>(from, lanes); }
+
+template <typename Lanes>
+TORCH_EXT_INLINE Floats load(const c10::BFloat16* from, Lanes lanes) {
+  return reinterpret_cast<Floats>(__builtin_convertvector(read<Halves>(from, lanes), Words) << 16);
 }
 
-TORCH_EXT_INLINE float load(float value) { return value; }
-TORCH_EXT_INLINE float load(c10::BFloat16 value) { return as_float(uint32_t{value.x} << 16); }
+template <typename Lanes>
+TORCH_EXT_INLINE void store(float* to, Floats value, Lanes lanes) { std::memcpy(to, &value, lanes * sizeof(float)); }
 
-TORCH_EXT_INLINE void store(float* to, float value) { *to = value; }
+TORCH_EXT_INLINE float load_one(const float* from) { return *from; }
+TORCH_EXT_INLINE float load_one(const c10::BFloat16* from) { return *from; }
+
+TORCH_EXT_INLINE void store_one(float* to, float value) { *to = value; }
+TORCH_EXT_INLINE void store_one(c10::BFloat16* to, float value) { *to = value; }
 
 // The nearest, of two as near the even one; not a number stays none.
-TORCH_EXT_INLINE void store(c10::BFloat16* to, float value) {
-  const uint32_t bits = as_bits(value);
-  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  to->x = static_cast<uint16_t>(value != value ? 0x7fc0 : rounded);
+template <typename Lanes>
+TORCH_EXT_INLINE void store(c10::BFloat16* to, Floats value, Lanes lanes) {
+  const Words bits = reinterpret_cast<Words>(value);
+  const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const Halves halves = __builtin_convertvector(value != value ? Words{} + 0x7fc0 : rounded, Halves);
+  std::memcpy(to, &halves, lanes * sizeof(uint16_t));
 }
 
 // e^x to three units in the last place, between e^-87 and e^88: 2^k times a polynomial on [-ln 2 / 2, ln 2 / 2].
-TORCH_EXT_INLINE float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  x = x > 88.0f ? 88.0f : x;
+TORCH_EXT_INLINE Floats exponential(Floats x) {
+  x = x < -87.0f ? all(-87.0f) : x;
+  x = x > 88.0f ? all(88.0f) : x;
   // Adding and taking away 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
-  const float shifted = x * 1.44269504f + 12582912.0f;
-  const float k = shifted - 12582912.0f;
-  const float r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
-  float p = 1.0f / 720;
+  const Floats shifted = x * 1.44269504f + 12582912.0f;
+  const Floats k = shifted - 12582912.0f;
+  const Floats r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
+  Floats p = all(1.0f / 720);
   p = p * r + 1.0f / 120;
   p = p * r + 1.0f / 24;
   p = p * r + 1.0f / 6;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  return as_float(as_bits(p) + (as_bits(shifted) << 23));
+  return reinterpret_cast<Floats>(reinterpret_cast<Words>(p) + (reinterpret_cast<Words>(shifted) << 23));
 }
 
 // Not a number stays none, which `exponential` does not promise.
-TORCH_EXT_INLINE float sigmoid(float x) { return x != x ? x : 1.0f / (1.0f + exponential(-x)); }
+TORCH_EXT_INLINE Floats sigmoid(Floats x) { return x != x ? x : 1.0f / (1.0f + exponential(-x)); }
+
+TORCH_EXT_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+
+TORCH_EXT_INLINE float sum(Floats x) {
+  float total = 0.0f;
+  for (int64_t i = 0; i < LANES; i++) total += x[i];
+  return total;
+}
+
+TORCH_EXT_INLINE float largest(Floats x) {
+  float most = x[0];
+  for (int64_t i = 1; i < LANES; i++) most = x[i] > most ? x[i] : most;
+  return most;
+}
 
 }  // namespace torch_ext

@@ -55,6 +55,11 @@ unsafe extern "C" {
         sum: *mut *mut C_tensor,
         gated: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub fn torch_ext_cross_entropy(
+        logits: *const C_tensor,
+        targets: *const C_tensor,
+        losses: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub fn torch_ext_norm_silu(
         x: *const C_tensor,
         groups: i64,
@@ -64,6 +69,8 @@ unsafe extern "C" {
         eps: f64,
         y: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub fn torch_ext_profiler_start(cuda: i32) -> *mut c_char;
+    pub fn torch_ext_profiler_stop(path: *const c_char) -> *mut c_char;
     pub fn torch_ext_libtorch_cpu_path() -> *mut c_char;
     pub fn torch_ext_open_library(path: *const c_char) -> *mut c_char;
 }

@@ -1,12 +1,13 @@
-//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, two fused layers, operations on
-//! lists of tensors, autocast on every device, a FLOP counter,
-//! CUDA opened at run time, bytes shared without a copy, two facts about memory, and a way out.
+//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, layers and a loss of one pass each, operations on lists of
+//! tensors, autocast on every device, a FLOP counter, a profiler, CUDA opened at run time, bytes shared without a copy, two facts about
+//! memory, and a way out.
 //!
 //! The only crate with `unsafe`. Its C++ side is in `cpp/`, one job a file; no C++ exception gets past it.
 
 mod adamw;
 mod autocast;
 mod bytes;
+mod cross_entropy;
 mod cuda;
 mod error;
 mod exit;
@@ -16,10 +17,12 @@ mod gate;
 mod lists;
 mod memory;
 mod norm_silu;
+mod profiler;
 
 pub use adamw::AdamW;
 pub use autocast::{Autocast, computes_in_bf16};
 pub use bytes::{Bytes, map_file};
+pub use cross_entropy::cross_entropy;
 pub use cuda::{open_cuda, synchronize};
 pub use error::Error;
 pub use exit::exit_at_once;
@@ -28,6 +31,7 @@ pub use gate::bias_gate;
 pub use lists::{clear_gradients, lerp, norm, scale};
 pub use memory::{peak_memory_bytes, tune_allocator};
 pub use norm_silu::norm_silu;
+pub use profiler::Profiler;
 
 /// The largest difference of two tensors, over the largest value of the second.
 #[cfg(test)]

@@ -236,15 +236,15 @@ impl LadderLevel {
 }
 
 impl Head {
-    /// Features of the finest level to f32 `[n, p, h, w]` over pixels.
+    /// Features of the finest level to `[n, p, h, w]` over pixels.
     ///
     /// A logistic component can be narrower than bf16's spacing of means (1/256 below 1, as wide as half a level), so a mixture
-    /// is put out in f32; the logits of a softmax, a far larger layer, need no such care.
+    /// is put out in f32, also under autocast; the logits of a softmax, a far larger layer, need no such care.
     fn forward(&self, h: &Tensor, patch: (i64, i64)) -> Tensor {
         let pixels = depth_to_space(&h.silu().apply(&self.expand), patch).silu();
         let pixels = self.pixels.arranged(&pixels);
         if !self.pixels.is_precise() {
-            return pixels.apply(&self.out).to_kind(Kind::Float);
+            return pixels.apply(&self.out);
         }
         // Devices that cannot be told to leave autocast have none.
         let _off = Autocast::enter(h.device(), None).ok();
@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    /// Under autocast too, parameters come out in f32, and a mixture's means between bf16's numbers.
+    /// Under autocast a mixture's parameters come out in f32, its means between bf16's numbers; a softmax's logits as bf16.
     #[test]
     fn a_mixture_is_put_out_in_full_precision() {
         let _turn = seeded();
@@ -328,7 +328,7 @@ mod tests {
             let condition = model.ladder.embed(&twins(2, &data).conditions);
             let _autocast = Autocast::enter(tch::Device::Cpu, Some(Kind::BFloat16)).unwrap();
             let params = model.ladder.decode(&condition, None, &mut |choice| choice.prior.mean);
-            assert_eq!(params.kind(), Kind::Float);
+            assert_eq!(params.kind(), if precise { Kind::Float } else { Kind::BFloat16 });
             let rounded = params.to_kind(Kind::BFloat16).to_kind(Kind::Float);
             assert_eq!(rounded.equal(&params), !precise);
         }

@@ -410,3 +410,22 @@ fn gradients_are_finite_in_the_far_tails() {
         grad.isfinite().all().int64_value(&[]) == 1 && grad.abs().max().double_value(&[]) > 0.0
     );
 }
+
+/// What training under autocast and sampling, which is without, ask of the same logits.
+#[test]
+fn logits_in_bf16_are_scored_in_f32() {
+    let levels = row(&[&[0, 255, 7], &[90, 91, 92]]).repeat([4, 1, 5, 1]);
+    for head in [softmax(), coupled_softmax(3, 2.0)] {
+        let levels = levels.narrow(1, 0, head.channels);
+        let [n, _, h, w] = levels.size()[..] else { unreachable!() };
+        let params = sine(&head, 3.0).expand([n, head.num_parameters(), h, w], false);
+        let params = params.to_kind(Kind::BFloat16).set_requires_grad(true);
+        let precise = params.detach().to_kind(Kind::Double).set_requires_grad(true);
+        let (got, want) = (head.log_prob(&params, &levels), head.log_prob(&precise, &levels));
+        assert_eq!(got.kind(), Kind::Float);
+        assert!(got.allclose(&want.to_kind(Kind::Float), 1e-5, 1e-5, false));
+        got.sum(Kind::Float).backward();
+        want.sum(Kind::Double).backward();
+        assert!(params.grad().to_kind(Kind::Double).allclose(&precise.grad(), 1e-2, 1e-5, false));
+    }
+}
