@@ -3,7 +3,7 @@
 
 use std::{env, path::PathBuf};
 
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "cpp/adamw.cpp",
     "cpp/autocast.cpp",
     "cpp/cross_entropy.cpp",
@@ -11,6 +11,7 @@ const SOURCES: [&str; 9] = [
     "cpp/flops.cpp",
     "cpp/gate.cpp",
     "cpp/lists.cpp",
+    "cpp/logistic_mixture.cpp",
     "cpp/norm_silu.cpp",
     "cpp/profiler.cpp",
 ];

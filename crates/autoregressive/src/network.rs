@@ -124,7 +124,7 @@ impl Network {
             .iter()
             .zip(&biases)
             .fold((v, h), |(v, h), (layer, bias)| layer.forward(v, h, bias, dropout));
-        let hidden = self.pixel.arranged(&self.head_in.forward(&h.relu()).relu());
+        let hidden = self.head_in.forward(&h.relu()).relu();
         if !self.pixel.is_precise() {
             return self.head_out.forward(&hidden);
         }

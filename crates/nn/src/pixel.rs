@@ -9,17 +9,16 @@ mod mixture;
 #[cfg(test)]
 mod tests;
 
-use crate::layers::channels_last;
 use mixture::{Mixture, bin_log_probs};
 use paragone_core::{NUM_LEVELS, to_levels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use tch::{
-    Kind, Tensor,
+    Device, Kind, Tensor,
     nn::{Init, Path},
 };
-use torch_ext::cross_entropy;
+use torch_ext::{cross_entropy, logistic_mixture};
 
 /// Components of a [`PixelLikelihood::LogisticMixture`], as in Salimans et al. 2017.
 const NUM_MIXTURES: i64 = 10;
@@ -120,15 +119,6 @@ impl PixelHead {
         matches!(self.form, Form::Mixture { .. })
     }
 
-    /// `features`, `[n, c, h, w]`, in the order in memory that makes the outputs of a pointwise convolution of them quickest to
-    /// score: a softmax wants the levels of a pixel side by side, a mixture each parameter's of all pixels.
-    pub fn arranged(&self, features: &Tensor) -> Tensor {
-        match self.form {
-            Form::Softmax { .. } => channels_last(features),
-            Form::Mixture { .. } => features.contiguous(),
-        }
-    }
-
     /// Log-probability of each pixel's levels in nats, jointly over its channels.
     ///
     /// `params`: f32 or f64 `[n, num_parameters, h, w]`, of a softmax also bf16; `levels`: i64 `[n, c, h, w]` in `0..256`. Returns
@@ -140,11 +130,11 @@ impl PixelHead {
             }
             Form::Mixture { mixtures } => *mixtures,
         };
-        let mixture = Mixture::split(params, mixtures, self.channels);
-        let x = normalized(levels, params.kind());
-        let bins = mixture.bin_log_probs(&mixture.means_given(&x), &x, levels);
-        let joint = bins.sum_dim_intlist(2, false, None::<Kind>);
-        (mixture.logits.log_softmax(1, None::<Kind>) + joint).logsumexp(1, false)
+        if params.device() == Device::Cpu && params.kind() == Kind::Float {
+            return logistic_mixture(params, levels, mixtures, mixture::LOG_SCALE_RANGE)
+                .expect("parameters of every pixel");
+        }
+        Mixture::split(params, mixtures, self.channels).log_prob(levels)
     }
 
     /// Draws levels by inverting cumulative distributions.

@@ -46,6 +46,7 @@ void vectorised(const Body& body) {
 constexpr int64_t LANES = 16;
 using Floats = float __attribute__((vector_size(4 * LANES)));
 using Words = uint32_t __attribute__((vector_size(4 * LANES)));
+using Signed = int32_t __attribute__((vector_size(4 * LANES)));
 using Halves = uint16_t __attribute__((vector_size(2 * LANES)));
 
 TORCH_EXT_INLINE Floats all(float value) { return Floats{} + value; }
@@ -95,22 +96,57 @@ TORCH_EXT_INLINE void store(c10::BFloat16* to, Floats value, Lanes lanes) {
   std::memcpy(to, &halves, lanes * sizeof(uint16_t));
 }
 
-// e^x to three units in the last place, between e^-87 and e^88: 2^k times a polynomial on [-ln 2 / 2, ln 2 / 2].
+// e^x, between e^-87 and e^88, as 2^k e^rest, with rest between -ln 2 / 2 and ln 2 / 2.
+struct Power {
+  Floats rest;
+  Words k;
+
+  TORCH_EXT_INLINE explicit Power(Floats x) {
+    x = x < -87.0f ? all(-87.0f) : x;
+    x = x > 88.0f ? all(88.0f) : x;
+    // Adding and taking away 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
+    const Floats shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
+    rest = (x - whole * 0.693145752f) - whole * 1.42860677e-6f;
+    k = reinterpret_cast<Words>(shifted);
+  }
+
+  // 2^k times a number that is neither tiny nor huge.
+  TORCH_EXT_INLINE Floats times(Floats x) const { return reinterpret_cast<Floats>(reinterpret_cast<Words>(x) + (k << 23)); }
+
+  // (e^rest - 1) / rest, by its series.
+  TORCH_EXT_INLINE Floats series() const {
+    Floats p = all(1.0f / 720);
+    p = p * rest + 1.0f / 120;
+    p = p * rest + 1.0f / 24;
+    p = p * rest + 1.0f / 6;
+    p = p * rest + 0.5f;
+    return p * rest + 1.0f;
+  }
+};
+
+// e^x to three units in the last place, between e^-87 and e^88.
 TORCH_EXT_INLINE Floats exponential(Floats x) {
-  x = x < -87.0f ? all(-87.0f) : x;
-  x = x > 88.0f ? all(88.0f) : x;
-  // Adding and taking away 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
-  const Floats shifted = x * 1.44269504f + 12582912.0f;
-  const Floats k = shifted - 12582912.0f;
-  const Floats r = (x - k * 0.693145752f) - k * 1.42860677e-6f;
-  Floats p = all(1.0f / 720);
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  return reinterpret_cast<Floats>(reinterpret_cast<Words>(p) + (reinterpret_cast<Words>(shifted) << 23));
+  const Power power(x);
+  return power.times(power.series() * power.rest + 1.0f);
+}
+
+// 1 - e^-x, for x no smaller than zero, as exact where that is small.
+TORCH_EXT_INLINE Floats one_less_exponential(Floats x) {
+  const Power power(-x);
+  const Floats scale = power.times(all(1.0f));
+  return (1.0f - scale) - scale * power.series() * power.rest;
+}
+
+// ln x, for normal numbers larger than zero: of x = 2^e (1 + s) / (1 - s) it is e ln 2 + 2 artanh s, with s between -0.172 and 0.172.
+TORCH_EXT_INLINE Floats logarithm(Floats x) {
+  constexpr int32_t ROOT_OF_HALF = 0x3f3504f3;
+  const Signed bits = reinterpret_cast<Signed>(x), e = (bits - ROOT_OF_HALF) >> 23;
+  const Floats m = reinterpret_cast<Floats>(bits - (e << 23)), s = (m - 1.0f) / (m + 1.0f), square = s * s;
+  Floats p = all(1.0f / 9);
+  p = p * square + 1.0f / 7;
+  p = p * square + 1.0f / 5;
+  p = p * square + 1.0f / 3;
+  return __builtin_convertvector(e, Floats) * 0.693147181f + 2.0f * (s + s * square * p);
 }
 
 // Not a number stays none, which `exponential` does not promise.

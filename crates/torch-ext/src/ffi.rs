@@ -60,6 +60,14 @@ unsafe extern "C" {
         targets: *const C_tensor,
         losses: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub fn torch_ext_logistic_mixture(
+        params: *const C_tensor,
+        levels: *const C_tensor,
+        components: i64,
+        low: f64,
+        high: f64,
+        log_probs: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub fn torch_ext_norm_silu(
         x: *const C_tensor,
         groups: i64,

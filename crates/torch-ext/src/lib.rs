@@ -1,4 +1,4 @@
-//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, layers and a loss of one pass each, operations on lists of
+//! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, layers and losses of one pass each, operations on lists of
 //! tensors, autocast on every device, a FLOP counter, a profiler, CUDA opened at run time, bytes shared without a copy, two facts about
 //! memory, and a way out.
 //!
@@ -15,6 +15,7 @@ mod ffi;
 mod flops;
 mod gate;
 mod lists;
+mod logistic_mixture;
 mod memory;
 mod norm_silu;
 mod profiler;
@@ -29,6 +30,7 @@ pub use exit::exit_at_once;
 pub use flops::FlopCounter;
 pub use gate::bias_gate;
 pub use lists::{clear_gradients, lerp, norm, scale};
+pub use logistic_mixture::logistic_mixture;
 pub use memory::{peak_memory_bytes, tune_allocator};
 pub use norm_silu::norm_silu;
 pub use profiler::Profiler;

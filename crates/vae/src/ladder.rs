@@ -242,7 +242,6 @@ impl Head {
     /// is put out in f32, also under autocast; the logits of a softmax, a far larger layer, need no such care.
     fn forward(&self, h: &Tensor, patch: (i64, i64)) -> Tensor {
         let pixels = depth_to_space(&h.silu().apply(&self.expand), patch).silu();
-        let pixels = self.pixels.arranged(&pixels);
         if !self.pixels.is_precise() {
             return pixels.apply(&self.out);
         }

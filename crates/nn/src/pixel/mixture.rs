@@ -2,11 +2,12 @@
 
 use super::{normalized, num_couplings};
 use paragone_core::{NUM_LEVELS, to_levels};
+use std::ops::RangeInclusive;
 use tch::{Kind, Tensor};
 
 /// Range of a component's log-scale. The lower end is that of Salimans et al. 2017; at the upper one the bins are all
 /// but empty against the tails, and the width of a bin is still far from underflow.
-const LOG_SCALE_RANGE: [f64; 2] = [-7.0, 7.0];
+pub(super) const LOG_SCALE_RANGE: RangeInclusive<f64> = -7.0..=7.0;
 
 /// A mixture of k logistics for the c channels of each pixel.
 pub(super) struct Mixture {
@@ -26,11 +27,11 @@ impl Mixture {
         let [n, _, h, w] = params.size()[..] else { panic!("params are [n, p, h, w]") };
         let parts = params.split_with_sizes([k, k * c, k * c, k * num_couplings(c)], 1);
         let per_component = |t: &Tensor, size: i64| t.reshape([n, k, size, h, w]);
-        let [low, high] = LOG_SCALE_RANGE;
         Mixture {
             logits: parts[0].shallow_clone(),
             means: per_component(&parts[1], c),
-            log_scales: per_component(&parts[2], c).clamp(low, high),
+            log_scales: per_component(&parts[2], c)
+                .clamp(*LOG_SCALE_RANGE.start(), *LOG_SCALE_RANGE.end()),
             couplings: per_component(&parts[3], num_couplings(c)).tanh(),
         }
     }
@@ -92,6 +93,14 @@ impl Mixture {
         let x = x.unsqueeze(1);
         let means: Vec<Tensor> = (0..self.channels()).map(|c| self.mean_of(c, &x)).collect();
         Tensor::stack(&means, 2)
+    }
+
+    /// Log-probability of the levels, i64 `[n, c, h, w]`, jointly over channels: `[n, h, w]`.
+    pub(super) fn log_prob(&self, levels: &Tensor) -> Tensor {
+        let x = normalized(levels, self.logits.kind());
+        let bins = self.bin_log_probs(&self.means_given(&x), &x, levels);
+        let joint = bins.sum_dim_intlist(2, false, None::<Kind>);
+        (self.logits.log_softmax(1, None::<Kind>) + joint).logsumexp(1, false)
     }
 
     /// Log-probability of each channel's bin under each component, `[n, k, c, h, w]`.

@@ -1,6 +1,6 @@
 use super::*;
 use paragone_core::{Noise, from_levels};
-use tch::Device;
+use tch::{Device, IndexOp};
 
 const CPU: Device = Device::Cpu;
 
@@ -431,4 +431,38 @@ fn logits_in_bf16_are_scored_in_f32() {
         want.sum(Kind::Double).backward();
         assert!(params.grad().to_kind(Kind::Double).allclose(&precise.grad(), 1e-2, 1e-5, false));
     }
+}
+
+/// On the CPU in f32 a mixture is computed in one pass: the same numbers and gradients, with narrow and wide components, levels at
+/// both ends, scales beyond their range, and numbers of pixels that 16 does not divide.
+#[test]
+fn the_pass_over_a_mixture_is_its_formula() {
+    for channels in [1, 2, 3] {
+        let head = mixture(channels, 10);
+        let [n, h, w] = [3, 5, 9];
+        let size = [n, head.num_parameters(), h, w];
+        let spread = Tensor::randn([n, 1, h, w], (Kind::Double, CPU)) * 2.0;
+        let params = Tensor::randn(size, (Kind::Double, CPU)) * spread.exp();
+        let levels = Tensor::randint(256, [n, channels, h, w], (Kind::Int64, CPU));
+        let levels = levels.where_self(&levels.ge(40), &(levels.remainder(2) * 255));
+        let params = params.to_kind(Kind::Float).set_requires_grad(true);
+        let precise = params.detach().to_kind(Kind::Double).set_requires_grad(true);
+        let (got, want) = (head.log_prob(&params, &levels), head.log_prob(&precise, &levels));
+        assert_eq!((got.kind(), got.size()), (Kind::Float, want.size()));
+        assert!(got.to_kind(Kind::Double).allclose(&want, 1e-4, 1e-4, false));
+        let weight = Tensor::randn_like(&want);
+        (got * &weight).sum(Kind::Double).backward();
+        (want * &weight).sum(Kind::Double).backward();
+        let (got, want) = (params.grad().to_kind(Kind::Double), precise.grad());
+        let off = ((&got - &want).abs() / (want.abs() + 1.0)).max().double_value(&[]);
+        assert!(off < 1e-3, "{channels} channels: gradients are off by {off}");
+        let moved = want.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!(moved > 0.5);
+    }
+    let head = mixture(1, 10);
+    let params = Tensor::zeros([1, 30, 1, 2], (Kind::Float, CPU));
+    let _ = params.i((0, 25, 0, 1)).fill_(f64::NAN);
+    let log_probs = head.log_prob(&params, &Tensor::zeros([1, 1, 1, 2], (Kind::Int64, CPU)));
+    assert!(log_probs.double_value(&[0, 0, 0]).is_finite());
+    assert!(log_probs.double_value(&[0, 0, 1]).is_nan());
 }
