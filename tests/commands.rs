@@ -31,6 +31,22 @@ fn sample_draws_the_same_images_for_the_same_seeds() {
         let named = json(&finished().join("manifest.json"))["class_names"][1].clone();
         let named = named.as_str().expect("a class name").to_owned();
         assert_eq!(draw("e", &["--class", &named]), draw("f", &["--class", "1"]), "{family}");
+        // Each image in a file of its own, in the model's size.
+        let folder = dir.join(format!("{family}-images"));
+        assert_eq!(
+            draw("g", &["--seed", "7", "--images", &text(&folder)]),
+            draw("h", &["--seed", "7"])
+        );
+        let names: Vec<_> = contents(&folder).into_iter().collect();
+        assert_eq!(names.len(), 6, "{names:?}");
+        let bytes: std::collections::BTreeSet<_> = (7..13)
+            .map(|seed| {
+                let path = folder.join(format!("seed-{seed}.png"));
+                assert_eq!(picture(&path), (16, 16));
+                fs::read(path).expect("an image")
+            })
+            .collect();
+        assert!(bytes.len() > 1, "{family}: all images are the same");
     }
 }
 

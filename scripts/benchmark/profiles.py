@@ -9,10 +9,10 @@ GROUPS = {
     "convolution": ["conv"],
     "product": ["::mm", "addmm", "bmm", "matmul", "linear", "::dot", "::mv"],
     "softmax": ["attention", "softmax", "cross_entropy", "nll_loss"],
+    "random": ["normal_", "uniform_", "random_", "bernoulli", "exponential_"],
     "norm": ["norm"],
     "activation": ["silu", "gelu", "relu", "elu", "gate", "glu", "sigmoid", "tanh", "softplus"],
     "copies": ["copy_", "clone", "contiguous", "::cat", "::to", "pad", "index", "gather", "fill_", "zero_", "::stack", "embedding", "flip", "roll"],
-    "random": ["normal_", "uniform_", "random_", "bernoulli", "exponential_"],
     "element-wise": ["aten::", "torch_ext::"],
 }
 # Between operators: automatic differentiation, Rust or Python.

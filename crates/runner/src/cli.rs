@@ -208,9 +208,12 @@ pub struct SampleArgs {
     /// Images drawn at once
     #[arg(long, default_value_t = 100)]
     pub batch_size: usize,
-    /// PNG to write
+    /// PNG to write: the images side by side
     #[arg(long, default_value = "samples.png")]
     pub out: PathBuf,
+    /// Folder for every image as a file of its own
+    #[arg(long)]
+    pub images: Option<PathBuf>,
     /// Columns of the grid [default: one a prompt, of more than 8 prompts a line each; else 8]
     #[arg(long)]
     pub columns: Option<usize>,

@@ -9,7 +9,7 @@ use crate::{cli::SampleArgs, draw::Drawing, log::Reporter, prompts::cycle_classe
 use anyhow::{Result, bail, ensure};
 use image::RgbImage;
 use paragone_core::Conditions;
-use paragone_report::{GridOptions, Row, comparison_grid, sample_grid, save_png};
+use paragone_report::{GridOptions, Row, comparison_grid, picture, sample_grid, save_png};
 use std::process::ExitCode;
 use tch::{Device, Tensor};
 
@@ -18,16 +18,17 @@ pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
     ensure!(args.batch_size > 0, "--batch-size is 0, but must be at least 1");
     ensure!(args.columns != Some(0), "--columns is 0, but must be at least 1");
     args.ask.check()?;
-    check_outputs(&args.out, None, &[])?;
+    check_outputs(&args.out, args.images.as_deref(), &[])?;
     let opened = Opened::open(&args.model)?;
     let prompts = args.ask.condition.written_prompts()?;
     let conditions = asked(args, &prompts, &opened)?;
     let negative = opened.unwanted(&args.ask, args.n)?;
+    let seeds = seeds(args.seed, args.n)?;
     let drawing = Drawing {
         guidance_scale: args.ask.guidance_scale,
         temperature: args.ask.temperature,
         negative: negative.as_ref(),
-        ..Drawing::new(&conditions, seeds(args.seed, args.n)?, args.batch_size)
+        ..Drawing::new(&conditions, seeds.clone(), args.batch_size)
     };
     let mut reporter = Reporter::new(&opened.name, "images", 0, args.n as u64);
     let drawn = drawing.draw(&*opened.trained.model, opened.device, Some(&mut reporter))?;
@@ -35,6 +36,12 @@ pub fn execute(args: &SampleArgs) -> Result<ExitCode> {
     let Some(drawn) = drawn else { return Ok(stopped()) };
     let grid = grid(&drawn.levels, &prompts, args.columns);
     save_png(&grid, &args.out)?;
+    if let Some(folder) = &args.images {
+        for (i, seed) in seeds.iter().enumerate() {
+            let image = picture(&drawn.levels.get(i as i64));
+            save_png(&image, &folder.join(format!("seed-{seed}.png")))?;
+        }
+    }
     say(format_args!(
         "{}: {} images, {} network calls each, {:.3} s an image",
         args.out.display(),
