@@ -6,7 +6,7 @@ import os
 FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
 SHAPES = {"gray": (1, 28), "colour": (3, 32)}
 SECTIONS = ["steps", "profile", "sampling", "start"]
-DESCRIPTION = "Holds our training steps and samplers against PyTorch's, by turns."
+DESCRIPTION = "Holds our training steps and samplers against PyTorch's, by turns, and says which operators take the time of either."
 
 
 def parse():
@@ -17,7 +17,7 @@ def parse():
     parser.add_argument("--batch", type=int, help="images in a batch instead of each family's own number")
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=SECTIONS, help="none: the comparison of results alone")
     parser.add_argument("--windows", type=int, default=5, help="windows of each side")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a window of training")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a window of training, and of a profile")
     parser.add_argument("--images", type=int, nargs="+", default=[64, 1024], help="numbers of images drawn")
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))), help="of both sides; default: all cores")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, where it works: minutes for each network")

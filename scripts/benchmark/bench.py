@@ -113,8 +113,8 @@ def time_steps(case):
 def profile_steps(case):
     """Two rows: which operators take the time of either side's step."""
     path, cycle = f"{case.scratch}/trace.json", case.ours.model["loss_cycle"]
-    slowest = case.ours.ask("train", cycle)["seconds"]
-    steps = max(1, round(case.args.seconds / slowest)) * cycle
+    seconds = case.ours.ask("train", cycle)["seconds"]
+    steps = max(1, round(case.args.seconds / seconds)) * cycle
 
     def ours():
         case.ours.ask("trace", f"{steps} {path}")

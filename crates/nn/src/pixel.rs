@@ -121,8 +121,8 @@ impl PixelHead {
 
     /// Log-probability of each pixel's levels in nats, jointly over its channels.
     ///
-    /// `params`: f32 or f64 `[n, num_parameters, h, w]`, of a softmax also bf16; `levels`: i64 `[n, c, h, w]` in `0..256`. Returns
-    /// `[n, h, w]`, f32 or f64.
+    /// `params`: f32 or f64 `[n, num_parameters, h, w]`, for this of a softmax also bf16; `levels`: i64 `[n, c, h, w]` in `0..256`. Returns
+    /// `[n, h, w]`, f32 or f64. In f32 on the CPU it cannot be differentiated twice.
     pub fn log_prob(&self, params: &Tensor, levels: &Tensor) -> Tensor {
         let mixtures = match &self.form {
             Form::Softmax { couplings } => {
@@ -132,14 +132,14 @@ impl PixelHead {
         };
         if params.device() == Device::Cpu && params.kind() == Kind::Float {
             return logistic_mixture(params, levels, mixtures, mixture::LOG_SCALE_RANGE)
-                .expect("parameters of every pixel");
+                .expect("parameters of every pixel of at most four channels");
         }
         Mixture::split(params, mixtures, self.channels).log_prob(levels)
     }
 
     /// Draws levels by inverting cumulative distributions.
     ///
-    /// `params` as in [`PixelHead::log_prob`]; `uniforms`: `[n, num_uniforms, h, w]` in (0, 1). `temperature` divides
+    /// `params`: f32 or f64 `[n, num_parameters, h, w]`; `uniforms`: `[n, num_uniforms, h, w]` in (0, 1). `temperature` divides
     /// logits and multiplies the scales of logistics; 1 is the distribution itself. Returns i64 `[n, c, h, w]`.
     pub fn sample(&self, params: &Tensor, uniforms: &Tensor, temperature: f64) -> Tensor {
         let uniforms = uniforms.to_kind(params.kind());

@@ -1,6 +1,6 @@
 // A bias and a gate as one operation: on the CPU one pass over the features where there would be two.
 #include "catch.h"
-#include "features.h"
+#include "kernels.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -30,12 +30,12 @@ TORCH_EXT_INLINE void forward(const Shape& shape, const T* x, const float* bias,
     const T* x_here = x + p * n;
     const float* bias_here = bias + p * step;
     T *sum_here = sum + p * n, *gated_here = gated + p * c;
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
-      const Floats a = load(x_here + j, lanes) + load(bias_here + j, lanes);
-      const Floats b = load(x_here + c + j, lanes) + load(bias_here + c + j, lanes);
-      store(sum_here + j, a, lanes);
-      store(sum_here + c + j, b, lanes);
-      store(gated_here + j, a * sigmoid(b), lanes);
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED {
+      const Floats a = load(x_here + j, count) + load(bias_here + j, count);
+      const Floats b = load(x_here + c + j, count) + load(bias_here + c + j, count);
+      store(sum_here + j, a, count);
+      store(sum_here + c + j, b, count);
+      store(gated_here + j, a * sigmoid(b), count);
     });
   }
 }
@@ -48,21 +48,21 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const T* sum, const T* dsum, 
   for (int64_t p = 0; p < shape.positions; p++) {
     const T* sum_here = sum + p * n;
     T* dx_here = dx + p * n;
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED {
       Floats da{}, db{};
       if constexpr (of_gated) {
-        const Floats s = sigmoid(load(sum_here + c + j, lanes));
-        da = load(dgated + p * c + j, lanes) * s;
-        db = da * load(sum_here + j, lanes) * (1.0f - s);
+        const Floats s = sigmoid(load(sum_here + c + j, count));
+        da = load(dgated + p * c + j, count) * s;
+        db = da * load(sum_here + j, count) * (1.0f - s);
       }
       if constexpr (of_sum) {
-        da += load(dsum + p * n + j, lanes);
-        db += load(dsum + p * n + c + j, lanes);
+        da += load(dsum + p * n + j, count);
+        db += load(dsum + p * n + c + j, count);
       }
-      store(dx_here + j, da, lanes);
-      store(dx_here + c + j, db, lanes);
-      store(dbias + j, load(dbias + j, lanes) + da, lanes);
-      store(dbias + c + j, load(dbias + c + j, lanes) + db, lanes);
+      store(dx_here + j, da, count);
+      store(dx_here + c + j, db, count);
+      store(dbias + j, load(dbias + j, count) + da, count);
+      store(dbias + c + j, load(dbias + c + j, count) + db, count);
     });
   }
 }
@@ -82,7 +82,7 @@ struct BiasGate : torch::autograd::Function<BiasGate> {
       const T* x_data = x.const_data_ptr<T>();
       const float* bias_data = bias.const_data_ptr<float>();
       T *sum_data = sum.mutable_data_ptr<T>(), *gated_data = gated.mutable_data_ptr<T>();
-      for_images(x.size(0), [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
+      for_each(x.size(0), 1, [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
         const int64_t at = i * shape.positions * shape.gates;
         ::forward(shape, x_data + at, bias_data + (same ? i * shape.gates : at), same ? 0 : shape.gates, sum_data + at, gated_data + at / 2);
       });
@@ -111,7 +111,7 @@ struct BiasGate : torch::autograd::Function<BiasGate> {
       float* dbias_data = dbias.mutable_data_ptr<float>();
       const auto behind = [](const T* first, int64_t numbers) { return first ? first + numbers : nullptr; };
       const auto run = [&](auto of_sum, auto of_gated) {
-        for_images(sum.size(0), [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
+        for_each(sum.size(0), 1, [&](int64_t i, std::vector<float>&) TORCH_EXT_VECTORISED {
           const int64_t at = i * shape.positions * shape.gates;
           ::backward<of_sum.value, of_gated.value>(shape, sum_data + at, behind(dsum_data, at), behind(dgated_data, at / 2), dx_data + at, dbias_data + i * shape.gates);
         });

@@ -2,7 +2,7 @@
 //
 // Sixteen pixels are computed at a time, one a lane.
 #include "catch.h"
-#include "features.h"
+#include "kernels.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
@@ -40,8 +40,8 @@ struct Range {
   float low, high;
 };
 
-// Numbers of sixteen pixels, side by side: those of `pixels[j]` are all j-th ones.
-struct Lanes {
+// Numbers of sixteen pixels: `rows[j]` is the j-th of each.
+struct Rows {
   float* numbers;
 
   TORCH_EXT_INLINE Floats operator[](int64_t j) const { return load(numbers + j * LANES, Whole{}); }
@@ -50,32 +50,36 @@ struct Lanes {
 
 // Sixteen pixels: their parameters, their levels, and these as values in [-1, 1].
 struct Pixels {
-  Lanes params;
+  Rows params;
   Floats level[MAX_CHANNELS], value[MAX_CHANNELS];
   // Zero, or not a number where a parameter is none.
   Floats poison;
 };
 
-// From `lanes` pixels' parameters one after the other to pixels side by side, or back.
-TORCH_EXT_INLINE void spread_out(const float* from, int64_t parameters, int64_t lanes, Lanes to) {
-  for (int64_t i = 0; i < lanes; i++)
+// From `count` pixels one after the other to pixels side by side, or back.
+TORCH_EXT_INLINE void spread_out(const float* from, int64_t parameters, int64_t count, Rows to) {
+  for (int64_t i = 0; i < count; i++)
     for (int64_t j = 0; j < parameters; j++) to.numbers[j * LANES + i] = from[i * parameters + j];
 }
 
-TORCH_EXT_INLINE void collect(Lanes from, int64_t parameters, int64_t lanes, float* to) {
-  for (int64_t i = 0; i < lanes; i++)
+TORCH_EXT_INLINE void collect(Rows from, int64_t parameters, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; i++)
     for (int64_t j = 0; j < parameters; j++) to[i * parameters + j] = from.numbers[j * LANES + i];
 }
 
-TORCH_EXT_INLINE void read_pixels(const Layout& layout, const float* params, const int64_t* levels, int64_t step, int64_t lanes, Pixels& pixels) {
-  spread_out(params, layout.parameters(), lanes, pixels.params);
+TORCH_EXT_INLINE void read_pixels(const Layout& layout, const float* params, const int64_t* levels, int64_t step, int64_t count, Pixels& pixels) {
+  spread_out(params, layout.parameters(), count, pixels.params);
   for (int64_t c = 0; c < layout.channels; c++) {
-    for (int64_t i = 0; i < lanes; i++) pixels.level[c][i] = static_cast<float>(levels[c * step + i]);
+    for (int64_t i = 0; i < count; i++) pixels.level[c][i] = static_cast<float>(levels[c * step + i]);
     pixels.value[c] = pixels.level[c] / 127.5f - 1.0f;
   }
   pixels.poison = Floats{};
-  for (int64_t j = 0; j < layout.parameters(); j++) pixels.poison += pixels.params[j] - pixels.params[j];
+  for (int64_t j = 0; j < layout.parameters(); j++) pixels.poison += not_a_number(pixels.params[j]).pick(pixels.params[j], Floats{});
 }
+
+// Levels are whole numbers.
+TORCH_EXT_INLINE Mask is_first(Floats level) { return less(level, all(0.5f)); }
+TORCH_EXT_INLINE Mask is_last(Floats level) { return less(all(254.5f), level); }
 
 // A channel of a component, in units of its scale: how far the level is from the mean, and half a level.
 struct Bin {
@@ -87,46 +91,51 @@ TORCH_EXT_INLINE Floats tanh_of(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.
 TORCH_EXT_INLINE Bin bin_of(const Layout& layout, Range range, const Pixels& pixels, int64_t k, int64_t c) {
   Floats mean = pixels.params[layout.mean(k, c)], log_scale = pixels.params[layout.log_scale(k, c)];
   for (int64_t earlier = 0; earlier < c; earlier++) mean += tanh_of(pixels.params[layout.coupling(k, c, earlier)]) * pixels.value[earlier];
-  log_scale = log_scale < range.low ? all(range.low) : log_scale;
-  log_scale = log_scale > range.high ? all(range.high) : log_scale;
+  log_scale = smaller(larger(log_scale, all(range.low)), all(range.high));
   const Floats inverse_scale = exponential(-log_scale);
   return {inverse_scale, (pixels.value[c] - mean) * inverse_scale, HALF_LEVEL * inverse_scale};
 }
 
-TORCH_EXT_INLINE Floats log_sigmoid(Floats x) { return (x < 0.0f ? x : Floats{}) - logarithm(1.0f + exponential(x < 0.0f ? x : -x)); }
+TORCH_EXT_INLINE Floats log_sigmoid(Floats x) { return smaller(x, Floats{}) - logarithm(1.0f + exponential(smaller(x, -x))); }
 
 // With a and b the upper and the lower edge, s(a) - s(b) = s(a) s(-b) (1 - e^(b - a)): no cancellation anywhere. The first level has all
 // that is below it too, the last all that is above.
 TORCH_EXT_INLINE Floats log_mass(const Bin& bin, Floats level) {
   const Floats below_upper = log_sigmoid(bin.centre + bin.half), above_lower = log_sigmoid(bin.half - bin.centre);
   const Floats width = logarithm(one_less_exponential(2.0f * bin.half));
-  return level == 0.0f ? below_upper : level == 255.0f ? above_lower : below_upper + above_lower + width;
+  return is_first(level).pick(below_upper, is_last(level).pick(above_lower, below_upper + above_lower + width));
+}
+
+TORCH_EXT_INLINE Floats largest_logit(const Layout& layout, const Pixels& pixels) {
+  Floats top = pixels.params[0];
+  for (int64_t k = 1; k < layout.components; k++) top = larger(pixels.params[k], top);
+  return top;
 }
 
 // Returns the log-probability; `posterior` is each component's share in it.
-TORCH_EXT_INLINE Floats forward(const Layout& layout, Range range, const Pixels& pixels, Lanes posterior) {
-  Floats top = all(-INFINITY), top_logit = top, sum{}, logit_sum{};
+TORCH_EXT_INLINE Floats forward(const Layout& layout, Range range, const Pixels& pixels, Rows posterior) {
+  const Floats top_logit = largest_logit(layout, pixels);
+  Floats top{}, sum{}, logit_sum{};
   for (int64_t k = 0; k < layout.components; k++) {
-    Floats joint = pixels.params[k];
+    Floats joint = pixels.params[k] - top_logit;
+    logit_sum += exponential(joint);
     for (int64_t c = 0; c < layout.channels; c++) joint += log_mass(bin_of(layout, range, pixels, k, c), pixels.level[c]);
     posterior.set(k, joint);
-    top = larger(joint, top);
-    top_logit = larger(pixels.params[k], top_logit);
+    top = k == 0 ? joint : larger(joint, top);
   }
   for (int64_t k = 0; k < layout.components; k++) {
     const Floats share = exponential(posterior[k] - top);
     posterior.set(k, share);
     sum += share;
-    logit_sum += exponential(pixels.params[k] - top_logit);
   }
   for (int64_t k = 0; k < layout.components; k++) posterior.set(k, posterior[k] / sum);
-  return top + logarithm(sum) - top_logit - logarithm(logit_sum) + pixels.poison;
+  return top + (logarithm(sum) - logarithm(logit_sum)) + pixels.poison;
 }
 
 // `slope` times the gradient of what `forward` returned.
-TORCH_EXT_INLINE void backward(const Layout& layout, Range range, const Pixels& pixels, Lanes posterior, Floats slope, Lanes gradient) {
-  Floats top_logit = all(-INFINITY), logit_sum{};
-  for (int64_t k = 0; k < layout.components; k++) top_logit = larger(pixels.params[k], top_logit);
+TORCH_EXT_INLINE void backward(const Layout& layout, Range range, const Pixels& pixels, Rows posterior, Floats slope, Rows gradient) {
+  const Floats top_logit = largest_logit(layout, pixels);
+  Floats logit_sum{};
   for (int64_t k = 0; k < layout.components; k++) {
     const Floats share = exponential(pixels.params[k] - top_logit);
     gradient.set(k, share);
@@ -139,14 +148,16 @@ TORCH_EXT_INLINE void backward(const Layout& layout, Range range, const Pixels& 
       const Bin bin = bin_of(layout, range, pixels, k, c);
       const Floats level = pixels.level[c], log_scale = pixels.params[layout.log_scale(k, c)];
       // Of the logarithms of the three factors of the mass.
-      const Floats upper = level == 255.0f ? Floats{} : sigmoid(-bin.centre - bin.half);
-      const Floats lower = level == 0.0f ? Floats{} : sigmoid(bin.centre - bin.half);
+      const Mask first = is_first(level), last = is_last(level);
+      const Floats upper = last.pick(Floats{}, sigmoid(-bin.centre - bin.half));
+      const Floats lower = first.pick(Floats{}, sigmoid(bin.centre - bin.half));
       const Floats inside = one_less_exponential(2.0f * bin.half), of_width = 2.0f * (1.0f - inside) / inside;
-      const Floats width = level == 0.0f ? Floats{} : level == 255.0f ? Floats{} : of_width;
+      const Floats width = first.pick(Floats{}, last.pick(Floats{}, of_width));
       const Floats of_mean = share * bin.inverse_scale * (lower - upper);
       const Floats of_log_scale = share * (bin.centre * (lower - upper) - bin.half * (lower + upper + width));
       gradient.set(layout.mean(k, c), of_mean);
-      gradient.set(layout.log_scale(k, c), log_scale < range.low ? Floats{} : log_scale > range.high ? Floats{} : of_log_scale);
+      const Mask too_low = less(log_scale, all(range.low)), too_high = less(all(range.high), log_scale);
+      gradient.set(layout.log_scale(k, c), too_low.pick(Floats{}, too_high.pick(Floats{}, of_log_scale)));
       for (int64_t earlier = 0; earlier < c; earlier++) {
         const Floats coupling = tanh_of(pixels.params[layout.coupling(k, c, earlier)]);
         gradient.set(layout.coupling(k, c, earlier), of_mean * pixels.value[earlier] * (1.0f - coupling * coupling));
@@ -155,20 +166,16 @@ TORCH_EXT_INLINE void backward(const Layout& layout, Range range, const Pixels& 
   }
 }
 
-// Calls `body(block, first pixel among all, its levels, how many, pixels, results)` for sixteen pixels of an image at a time; threads share them out.
+// Calls `body(block, first pixel among all, its levels, how many, pixels, results)` for sixteen pixels of an image at a time.
 template <typename Body>
 void for_blocks(const Layout& layout, const Tensor& levels, const Body& body) {
   const int64_t positions = levels.size(2) * levels.size(3), blocks = (positions + LANES - 1) / LANES;
   const int64_t* level = levels.const_data_ptr<int64_t>();
-  at::parallel_for(0, levels.size(0) * blocks, GRAIN, [&](int64_t begin, int64_t end) {
-    std::vector<float> params(layout.parameters() * LANES), results(params.size());
-    Pixels pixels{Lanes{params.data()}};
-    vectorised([&]() TORCH_EXT_VECTORISED {
-      for (int64_t i = begin; i < end; i++) {
-        const int64_t image = i / blocks, first = i % blocks * LANES;
-        body(i, image * positions + first, level + image * layout.channels * positions + first, std::min(LANES, positions - first), pixels, Lanes{results.data()});
-      }
-    });
+  for_each(levels.size(0) * blocks, GRAIN, [&](int64_t block, std::vector<float>& scratch) TORCH_EXT_VECTORISED {
+    scratch.resize(2 * layout.parameters() * LANES);
+    Pixels pixels{Rows{scratch.data()}};
+    const int64_t image = block / blocks, first = block % blocks * LANES;
+    body(block, image * positions + first, level + image * layout.channels * positions + first, std::min(LANES, positions - first), pixels, Rows{scratch.data() + layout.parameters() * LANES});
   });
 }
 
@@ -182,9 +189,9 @@ struct LogisticMixture : torch::autograd::Function<LogisticMixture> {
     const Tensor log_probs = at::empty({levels.size(0), levels.size(2), levels.size(3)}, params.options()), posteriors = at::empty({blocks, components, LANES}, params.options());
     const float* from = params.const_data_ptr<float>();
     float *to = log_probs.mutable_data_ptr<float>(), *kept = posteriors.mutable_data_ptr<float>();
-    for_blocks(layout, levels, [&](int64_t block, int64_t pixel, const int64_t* level, int64_t lanes, Pixels& pixels, Lanes) TORCH_EXT_VECTORISED {
-      read_pixels(layout, from + pixel * layout.parameters(), level, positions, lanes, pixels);
-      store(to + pixel, ::forward(layout, range, pixels, Lanes{kept + block * components * LANES}), lanes);
+    for_blocks(layout, levels, [&](int64_t block, int64_t pixel, const int64_t* level, int64_t count, Pixels& pixels, Rows) TORCH_EXT_VECTORISED {
+      read_pixels(layout, from + pixel * layout.parameters(), level, positions, count, pixels);
+      store(to + pixel, ::forward(layout, range, pixels, Rows{kept + block * components * LANES}), count);
     });
     context->save_for_backward({params, levels, posteriors});
     context->saved_data["range"] = std::vector<double>{low, high};
@@ -202,10 +209,10 @@ struct LogisticMixture : torch::autograd::Function<LogisticMixture> {
     const Range range{static_cast<float>(ends[0]), static_cast<float>(ends[1])};
     const float *from = params.const_data_ptr<float>(), *slope = slopes.const_data_ptr<float>();
     float *to = gradient.mutable_data_ptr<float>(), *kept = posteriors.data_ptr<float>();
-    for_blocks(layout, levels, [&](int64_t block, int64_t pixel, const int64_t* level, int64_t lanes, Pixels& pixels, Lanes results) TORCH_EXT_VECTORISED {
-      read_pixels(layout, from + pixel * layout.parameters(), level, positions, lanes, pixels);
-      ::backward(layout, range, pixels, Lanes{kept + block * components * LANES}, load(slope + pixel, lanes) + pixels.poison, results);
-      collect(results, layout.parameters(), lanes, to + pixel * layout.parameters());
+    for_blocks(layout, levels, [&](int64_t block, int64_t pixel, const int64_t* level, int64_t count, Pixels& pixels, Rows results) TORCH_EXT_VECTORISED {
+      read_pixels(layout, from + pixel * layout.parameters(), level, positions, count, pixels);
+      ::backward(layout, range, pixels, Rows{kept + block * components * LANES}, load(slope + pixel, count) + pixels.poison, results);
+      collect(results, layout.parameters(), count, to + pixel * layout.parameters());
     });
     return {gradient, Tensor(), Tensor(), Tensor(), Tensor()};
   }

@@ -1,6 +1,6 @@
 // Group normalisation, FiLM and SiLU as one operation: on the CPU three passes over the features of an image, while they are in its cache.
 #include "catch.h"
-#include "features.h"
+#include "kernels.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
@@ -64,22 +64,22 @@ TORCH_EXT_INLINE void forward(const Shape& shape, const Affine& affine, float ep
   scratch.assign(2 * c, 0.0f);
   float *first = scratch.data(), *second = first + c;
   for (int64_t p = 0; p < shape.positions; p++)
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED { store(first + j, load(first + j, lanes) + load(x + p * c + j, lanes), lanes); });
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED { store(first + j, load(first + j, count) + load(x + p * c + j, count), count); });
   group_means(shape, first, mean);
   for (int64_t j = 0; j < c; j++) first[j] = mean[j / shape.group_channels()];
   for (int64_t p = 0; p < shape.positions; p++)
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
-      const Floats d = load(x + p * c + j, lanes) - load(first + j, lanes);
-      store(second + j, load(second + j, lanes) + d * d, lanes);
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED {
+      const Floats d = load(x + p * c + j, count) - load(first + j, count);
+      store(second + j, load(second + j, count) + d * d, count);
     });
   group_means(shape, second, rstd);
   for (int64_t g = 0; g < shape.groups; g++) rstd[g] = 1.0f / std::sqrt(rstd[g] + eps);
   float *slope = first, *offset = second;
   channel_maps(shape, affine, mean, rstd, slope, offset);
   for (int64_t p = 0; p < shape.positions; p++)
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
-      const Floats z = load(slope + j, lanes) * load(x + p * c + j, lanes) + load(offset + j, lanes);
-      store(y + p * c + j, z * sigmoid(z), lanes);
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED {
+      const Floats z = load(slope + j, count) * load(x + p * c + j, count) + load(offset + j, count);
+      store(y + p * c + j, z * sigmoid(z), count);
     });
 }
 
@@ -93,12 +93,12 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const Affine& affine, const T
   std::fill(sum, dz, 0.0f);
   channel_maps(shape, affine, mean, rstd, slope, offset);
   for (int64_t p = 0; p < shape.positions; p++)
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
-      const Floats v = load(x + p * c + j, lanes), z = load(slope + j, lanes) * v + load(offset + j, lanes), s = sigmoid(z);
-      const Floats d = load(dy + p * c + j, lanes) * s * (1.0f + z * (1.0f - s));
-      store(dz + p * c + j, d, lanes);
-      store(sum + j, load(sum + j, lanes) + d, lanes);
-      store(product + j, load(product + j, lanes) + d * v, lanes);
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED {
+      const Floats v = load(x + p * c + j, count), z = load(slope + j, count) * v + load(offset + j, count), s = sigmoid(z);
+      const Floats d = load(dy + p * c + j, count) * s * (1.0f + z * (1.0f - s));
+      store(dz + p * c + j, d, count);
+      store(sum + j, load(sum + j, count) + d, count);
+      store(product + j, load(product + j, count) + d * v, count);
     });
   // From here on `product` is the sum over positions of dz times the normalised features.
   std::vector<float> level(shape.groups), tilt(shape.groups);
@@ -126,9 +126,9 @@ TORCH_EXT_INLINE void backward(const Shape& shape, const Affine& affine, const T
     tilts[j] = tilt[j / shape.group_channels()];
   }
   for (int64_t p = 0; p < shape.positions; p++)
-    for_lanes(c, [&](int64_t j, auto lanes) TORCH_EXT_VECTORISED {
-      const Floats through_features = load(tilts + j, lanes) * load(x + p * c + j, lanes) + load(levels + j, lanes);
-      store(dx + p * c + j, load(slope + j, lanes) * load(dz + p * c + j, lanes) + through_features, lanes);
+    for_lanes(c, [&](int64_t j, auto count) TORCH_EXT_VECTORISED {
+      const Floats through_features = load(tilts + j, count) * load(x + p * c + j, count) + load(levels + j, count);
+      store(dx + p * c + j, load(slope + j, count) * load(dz + p * c + j, count) + through_features, count);
     });
 }
 
@@ -147,7 +147,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
       const T* from = x.const_data_ptr<T>();
       T* to = y.mutable_data_ptr<T>();
       float *means = mean.mutable_data_ptr<float>(), *rstds = rstd.mutable_data_ptr<float>();
-      for_images(shape.images, [&](int64_t i, std::vector<float>& scratch) TORCH_EXT_VECTORISED {
+      for_each(shape.images, 1, [&](int64_t i, std::vector<float>& scratch) TORCH_EXT_VECTORISED {
         const int64_t at = i * shape.positions * shape.channels;
         ::forward(shape, affine_of(weight, bias, film, i), static_cast<float>(eps), from + at, to + at, means + i * groups, rstds + i * groups, scratch);
       });
@@ -174,7 +174,7 @@ struct NormSilu : torch::autograd::Function<NormSilu> {
       T* to = dx.mutable_data_ptr<T>();
       const float *means = mean.const_data_ptr<float>(), *rstds = rstd.const_data_ptr<float>();
       float *weights = dweight.mutable_data_ptr<float>(), *biases = dbias.mutable_data_ptr<float>(), *films = film.defined() ? dfilm.mutable_data_ptr<float>() : nullptr;
-      for_images(shape.images, [&](int64_t i, std::vector<float>& scratch) TORCH_EXT_VECTORISED {
+      for_each(shape.images, 1, [&](int64_t i, std::vector<float>& scratch) TORCH_EXT_VECTORISED {
         const int64_t at = i * shape.positions * shape.channels, c = i * shape.channels;
         ::backward(shape, affine_of(weight, bias, film, i), from + at, gradient + at, means + i * groups, rstds + i * groups, to + at, weights + c, biases + c, films ? films + 2 * c : nullptr,
                    scratch);

@@ -10,7 +10,6 @@ namespace impl = torch::profiler::impl;
 
 extern "C" char* torch_ext_profiler_start(int32_t cuda) {
   return torch_ext::catching([&] {
-    TORCH_CHECK(!profiler::isProfilerEnabledInMainThread(), "libtorch has one profiler, which is in use");
     std::set<impl::ActivityType> activities = {impl::ActivityType::CPU};
     if (cuda) activities.insert(impl::ActivityType::CUDA);
     const impl::ProfilerConfig config(impl::ProfilerState::KINETO, /*report_input_shapes=*/true);

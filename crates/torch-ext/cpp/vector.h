@@ -41,8 +41,9 @@ void vectorised(const Body& body) {
   body();
 }
 
-// Numbers are computed sixteen at a time: the compiler makes of these types what vectors a processor has. (Left to find vectors in loops
-// over single numbers, it makes slow ones where some numbers have 16 bits and others 32.)
+// Numbers are computed sixteen at a time: of arithmetic on these types the compiler makes what vector instructions a processor has. (Left
+// to find vectors in loops over single numbers, it makes slow ones where some have 16 bits and others 32; and comparisons of these types
+// it takes apart into single numbers where vectors are shorter than sixteen.)
 constexpr int64_t LANES = 16;
 using Floats = float __attribute__((vector_size(4 * LANES)));
 using Words = uint32_t __attribute__((vector_size(4 * LANES)));
@@ -51,50 +52,72 @@ using Halves = uint16_t __attribute__((vector_size(2 * LANES)));
 
 TORCH_EXT_INLINE Floats all(float value) { return Floats{} + value; }
 
+// Yes where all bits are set, no where none is.
+struct Mask {
+  Signed bits;
+
+  TORCH_EXT_INLINE Words pick(Words yes, Words no) const {
+    const Words mask = reinterpret_cast<Words>(bits);
+    return (mask & yes) | (~mask & no);
+  }
+  TORCH_EXT_INLINE Floats pick(Floats yes, Floats no) const { return reinterpret_cast<Floats>(pick(reinterpret_cast<Words>(yes), reinterpret_cast<Words>(no))); }
+};
+
+// Where a < b, by the sign of their difference: of what is not a number, and of infinities alike, anything.
+TORCH_EXT_INLINE Mask less(Floats a, Floats b) { return {reinterpret_cast<Signed>(a - b) >> 31}; }
+
+TORCH_EXT_INLINE Mask not_a_number(Floats x) {
+  constexpr int32_t INFINITE = 0x7f800000;
+  return {(INFINITE - (reinterpret_cast<Signed>(x) & INT32_MAX)) >> 31};
+}
+
+TORCH_EXT_INLINE Floats larger(Floats a, Floats b) { return less(a, b).pick(b, a); }
+TORCH_EXT_INLINE Floats smaller(Floats a, Floats b) { return less(a, b).pick(a, b); }
+
 // How many of the lanes are in use, where all are.
 using Whole = std::integral_constant<int64_t, LANES>;
 
-// Calls `body(first, lanes)` for `count` numbers, sixteen at a time: `lanes` is a `Whole`, or for those left over how many they are.
+// Calls `body(first, count)` for `total` numbers, sixteen at a time: `count` is a `Whole`, or for those left over how many they are.
 template <typename Body>
-TORCH_EXT_INLINE void for_lanes(int64_t count, const Body& body) {
+TORCH_EXT_INLINE void for_lanes(int64_t total, const Body& body) {
   int64_t first = 0;
-  for (; first + LANES <= count; first += LANES) body(first, Whole{});
-  if (first < count) body(first, count - first);
+  for (; first + LANES <= total; first += LANES) body(first, Whole{});
+  if (first < total) body(first, total - first);
 }
 
 // Lanes not in use are zero.
-template <typename Vector, typename T, typename Lanes>
-TORCH_EXT_INLINE Vector read(const T* from, Lanes lanes) {
+template <typename Vector, typename T, typename Count>
+TORCH_EXT_INLINE Vector read(const T* from, Count count) {
   Vector value{};
-  std::memcpy(&value, from, lanes * sizeof(T));
+  std::memcpy(&value, from, count * sizeof(T));
   return value;
 }
 
-template <typename Lanes>
-TORCH_EXT_INLINE Floats load(const float* from, Lanes lanes) { return read<Floats>(from, lanes); }
+template <typename Count>
+TORCH_EXT_INLINE Floats load(const float* from, Count count) { return read<Floats>(from, count); }
 
-template <typename Lanes>
-TORCH_EXT_INLINE Floats load(const c10::BFloat16* from, Lanes lanes) {
-  return reinterpret_cast<Floats>(__builtin_convertvector(read<Halves>(from, lanes), Words) << 16);
+template <typename Count>
+TORCH_EXT_INLINE Floats load(const c10::BFloat16* from, Count count) {
+  return reinterpret_cast<Floats>(__builtin_convertvector(read<Halves>(from, count), Words) << 16);
 }
-
-template <typename Lanes>
-TORCH_EXT_INLINE void store(float* to, Floats value, Lanes lanes) { std::memcpy(to, &value, lanes * sizeof(float)); }
 
 TORCH_EXT_INLINE float load_one(const float* from) { return *from; }
 TORCH_EXT_INLINE float load_one(const c10::BFloat16* from) { return *from; }
 
-TORCH_EXT_INLINE void store_one(float* to, float value) { *to = value; }
-TORCH_EXT_INLINE void store_one(c10::BFloat16* to, float value) { *to = value; }
+template <typename Count>
+TORCH_EXT_INLINE void store(float* to, Floats value, Count count) { std::memcpy(to, &value, count * sizeof(float)); }
 
 // The nearest, of two as near the even one; not a number stays none.
-template <typename Lanes>
-TORCH_EXT_INLINE void store(c10::BFloat16* to, Floats value, Lanes lanes) {
+template <typename Count>
+TORCH_EXT_INLINE void store(c10::BFloat16* to, Floats value, Count count) {
   const Words bits = reinterpret_cast<Words>(value);
   const Words rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Halves halves = __builtin_convertvector(value != value ? Words{} + 0x7fc0 : rounded, Halves);
-  std::memcpy(to, &halves, lanes * sizeof(uint16_t));
+  const Halves halves = __builtin_convertvector(not_a_number(value).pick(Words{} + 0x7fc0, rounded), Halves);
+  std::memcpy(to, &halves, count * sizeof(uint16_t));
 }
+
+TORCH_EXT_INLINE void store_one(float* to, float value) { *to = value; }
+TORCH_EXT_INLINE void store_one(c10::BFloat16* to, float value) { *to = value; }
 
 // e^x, between e^-87 and e^88, as 2^k e^rest, with rest between -ln 2 / 2 and ln 2 / 2.
 struct Power {
@@ -102,8 +125,7 @@ struct Power {
   Words k;
 
   TORCH_EXT_INLINE explicit Power(Floats x) {
-    x = x < -87.0f ? all(-87.0f) : x;
-    x = x > 88.0f ? all(88.0f) : x;
+    x = smaller(larger(x, all(-87.0f)), all(88.0f));
     // Adding and taking away 1.5 * 2^23 rounds to a whole number, which then stands in the lowest bits.
     const Floats shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
     rest = (x - whole * 0.693145752f) - whole * 1.42860677e-6f;
@@ -124,7 +146,7 @@ struct Power {
   }
 };
 
-// e^x to three units in the last place, between e^-87 and e^88.
+// e^x to three units in the last place, between e^-87 and e^88; not a number becomes anything.
 TORCH_EXT_INLINE Floats exponential(Floats x) {
   const Power power(x);
   return power.times(power.series() * power.rest + 1.0f);
@@ -149,10 +171,8 @@ TORCH_EXT_INLINE Floats logarithm(Floats x) {
   return __builtin_convertvector(e, Floats) * 0.693147181f + 2.0f * (s + s * square * p);
 }
 
-// Not a number stays none, which `exponential` does not promise.
-TORCH_EXT_INLINE Floats sigmoid(Floats x) { return x != x ? x : 1.0f / (1.0f + exponential(-x)); }
-
-TORCH_EXT_INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+// Not a number stays none.
+TORCH_EXT_INLINE Floats sigmoid(Floats x) { return not_a_number(x).pick(x, 1.0f / (1.0f + exponential(-x))); }
 
 TORCH_EXT_INLINE float sum(Floats x) {
   float total = 0.0f;

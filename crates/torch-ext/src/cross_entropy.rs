@@ -10,7 +10,7 @@ use tch::Tensor;
 /// side, logits in f32 and bf16 are read as they are and computed with in f32; that cannot be differentiated twice.
 ///
 /// # Errors
-/// If the shapes, kinds or devices do not fit together or a target is none of the classes.
+/// If the shapes, kinds or devices do not fit together or, on the CPU, a target is none of the classes.
 pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor, Error> {
     let mut losses = ptr::null_mut();
     // SAFETY: pointers to live tensors; without a message `losses` is a new tensor that is ours.
@@ -71,6 +71,12 @@ mod tests {
             let _ = logits.get(row).narrow(0, 7, 1).fill_(value);
         }
         let targets = Tensor::from_slice(&[7_i64, 3, 3, 3]);
+        // What all logits of a row share has no effect.
+        let shared = Tensor::full([1, 32], 1e6, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let loss = cross_entropy(&shared, &targets.narrow(0, 0, 1)).unwrap();
+        assert!((loss.double_value(&[0]) - 32_f64.ln()).abs() < 1e-6);
+        loss.backward();
+        assert!(shared.grad().sum(Kind::Float).double_value(&[]).abs() < 1e-6);
         let losses: Vec<f64> = cross_entropy(&logits, &targets).unwrap().try_into().unwrap();
         let among_31 = 31_f64.ln();
         assert!(losses[0] == 0.0 && losses[3].is_nan(), "{losses:?}");
@@ -84,9 +90,11 @@ mod tests {
         assert!(cross_entropy(&logits, &targets(&[0, 1, 2])).is_err());
         assert!(cross_entropy(&logits, &targets(&[0, 1, 2, 3]).to_kind(Kind::Int)).is_err());
         assert!(cross_entropy(&logits.get(0), &targets(&[0])).is_err());
-        for wrong in [32, -1] {
-            let refused = cross_entropy(&logits, &targets(&[0, 1, wrong, 2])).unwrap_err();
-            assert!(refused.to_string().contains("none of 32 classes"), "{refused}");
+        for wrong in [32, -1, -100] {
+            for logits in [&logits, &logits.to_kind(Kind::Double)] {
+                let refused = cross_entropy(logits, &targets(&[0, 1, wrong, 2])).unwrap_err();
+                assert!(refused.to_string().contains("none of 32 classes"), "{refused}");
+            }
         }
         let loss = cross_entropy(&logits, &targets(&[0; 4])).unwrap().sum(Kind::Float);
         let twice = Tensor::f_run_backward(&[loss], &[&logits], true, true).unwrap_err();

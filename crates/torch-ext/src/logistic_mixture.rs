@@ -7,9 +7,9 @@ use tch::Tensor;
 /// Log-probability in nats of each pixel's levels under a mixture of discretized logistics (Salimans et al. 2017, section 2): f32
 /// `[n, h, w]`.
 ///
-/// `params`, f32 `[n, p, h, w]` on the CPU, quickest channels last, are of each pixel k logits, then for each of the k `components` its c
-/// means, then its c log-scales (cut to their range), then its c (c - 1) / 2 couplings, which tanh brings to (-1, 1): of channel 1 on 0, 2 on
-/// 0, 2 on 1, and so on. `levels` is i64 `[n, c, h, w]` in `0..256`, with c at most 4. Cannot be differentiated twice.
+/// `params`, f32 `[n, p, h, w]` on the CPU, quickest channels last, are of each pixel the logits of the `components`; the c means of each in
+/// turn; then the c log-scales of each, cut to their range; then the c (c - 1) / 2 couplings of each, which tanh brings to (-1, 1): of channel
+/// 1 on 0, 2 on 0, 2 on 1, and so on. `levels` is i64 `[n, c, h, w]` in `0..256`, with c at most 4. Cannot be differentiated twice.
 ///
 /// # Errors
 /// If the shapes, kinds or devices are others.

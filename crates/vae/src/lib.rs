@@ -12,7 +12,7 @@
 //! - Free bits (Kingma et al. 2016) are granted image by image rather than on a batch's mean, so that the loss stays a
 //!   mean over images.
 //! - Log standard deviations are bounded smoothly, by 5 tanh(x / 5).
-//! - Resolutions meet by pixel (un)shuffle and a 1x1 convolution, and features may begin at squares of pixels.
+//! - Resolutions meet by moving blocks of positions to channels or back, and a 1x1 convolution, and features may begin at squares of pixels.
 
 mod config;
 #[cfg(test)]

@@ -437,20 +437,23 @@ fn logits_in_bf16_are_scored_in_f32() {
 /// both ends, scales beyond their range, and numbers of pixels that 16 does not divide.
 #[test]
 fn the_pass_over_a_mixture_is_its_formula() {
+    let waves = |size: &[i64], frequency: f64| {
+        let i = Tensor::arange(size.iter().product::<i64>(), (Kind::Double, CPU));
+        (i * frequency).sin().reshape(size)
+    };
     for channels in [1, 2, 3] {
         let head = mixture(channels, 10);
         let [n, h, w] = [3, 5, 9];
-        let size = [n, head.num_parameters(), h, w];
-        let spread = Tensor::randn([n, 1, h, w], (Kind::Double, CPU)) * 2.0;
-        let params = Tensor::randn(size, (Kind::Double, CPU)) * spread.exp();
-        let levels = Tensor::randint(256, [n, channels, h, w], (Kind::Int64, CPU));
+        let spread = (waves(&[n, 1, h, w], 1.1) * 3.0).exp();
+        let params = waves(&[n, head.num_parameters(), h, w], 1.7) * spread;
+        let levels = ((waves(&[n, channels, h, w], 2.3) + 1.0) * 127.5).to_kind(Kind::Int64);
         let levels = levels.where_self(&levels.ge(40), &(levels.remainder(2) * 255));
         let params = params.to_kind(Kind::Float).set_requires_grad(true);
         let precise = params.detach().to_kind(Kind::Double).set_requires_grad(true);
         let (got, want) = (head.log_prob(&params, &levels), head.log_prob(&precise, &levels));
         assert_eq!((got.kind(), got.size()), (Kind::Float, want.size()));
         assert!(got.to_kind(Kind::Double).allclose(&want, 1e-4, 1e-4, false));
-        let weight = Tensor::randn_like(&want);
+        let weight = waves(&want.size(), 0.7);
         (got * &weight).sum(Kind::Double).backward();
         (want * &weight).sum(Kind::Double).backward();
         let (got, want) = (params.grad().to_kind(Kind::Double), precise.grad());

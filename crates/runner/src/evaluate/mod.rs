@@ -45,7 +45,7 @@ use truth::Known;
 /// Counts up when this program computes a score otherwise.
 const SCORES_VERSION: u32 = 7;
 /// Counts up when this program draws other samples from the same model.
-const SAMPLES_VERSION: u32 = 1;
+const SAMPLES_VERSION: u32 = 2;
 
 /// Why samples have no conditional accuracy.
 pub const NO_JUDGE: &str = "no network judges what images of this dataset show";

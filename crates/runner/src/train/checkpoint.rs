@@ -16,6 +16,9 @@ use tch::Tensor;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
+    /// `WEIGHTS_VERSION` at the time; set when it is written.
+    #[serde(default = "first_version")]
+    pub weights_version: u32,
     /// Optimiser steps made.
     pub step: u64,
     /// Images seen.
@@ -37,6 +40,13 @@ const EMA: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 
+/// Counts up when a network takes the same weights for others.
+const WEIGHTS_VERSION: u32 = 2;
+
+fn first_version() -> u32 {
+    1
+}
+
 impl Checkpoints {
     /// The checkpoints in `dir`, which need not exist.
     pub fn new(dir: PathBuf) -> Self {
@@ -51,7 +61,10 @@ impl Checkpoints {
     /// Averaged weights of the newest checkpoint.
     pub fn latest_ema(&self) -> Result<PathBuf> {
         match self.latest()? {
-            Some(path) => Ok(path.join(EMA)),
+            Some(path) => {
+                read_state(&path)?;
+                Ok(path.join(EMA))
+            }
             None => bail!("{} holds no checkpoint: train the model first", self.dir.display()),
         }
     }
@@ -69,10 +82,11 @@ impl Checkpoints {
     /// Restores the newest checkpoint into `trainer`; `None` when there is none.
     pub fn resume(&self, trainer: &Trainer) -> Result<Option<State>> {
         let Some(path) = self.latest()? else { return Ok(None) };
+        let state = read_state(&path)?;
         read_tensors(&path.join(MODEL), &trainer.model_state())?;
         read_tensors(&path.join(EMA), &trainer.ema_state())?;
         read_tensors(&path.join(OPTIMIZER), &trainer.optimizer_state())?;
-        read_json(&path.join(STATE)).map(Some)
+        Ok(Some(state))
     }
 
     fn all(&self) -> Result<BTreeMap<u64, PathBuf>> {
@@ -122,9 +136,8 @@ impl Snapshots {
 
     /// Those in `dir`, in the order they were made.
     pub fn read(dir: &Path) -> Result<Vec<Snapshot>> {
-        let snapshot = |path: PathBuf| {
-            Ok(Snapshot { weights: path.join(EMA), state: read_json(&path.join(STATE))? })
-        };
+        let snapshot =
+            |path: PathBuf| Ok(Snapshot { weights: path.join(EMA), state: read_state(&path)? });
         steps(dir)?.into_values().map(snapshot).collect()
     }
 }
@@ -137,12 +150,27 @@ fn write_step(dir: &Path, state: &State, write: impl FnOnce(&Path) -> Result<()>
     let _ = fs::remove_dir_all(&aside);
     create_dir(&aside)?;
     write(&aside)?;
-    write_json(&aside.join(STATE), state)?;
+    let state = State { weights_version: WEIGHTS_VERSION, ..state.clone() };
+    write_json(&aside.join(STATE), &state)?;
     sync_directory(&aside)?;
     // A training that resumes from before this step makes it anew.
     let _ = fs::remove_dir_all(&path);
     fs::rename(&aside, &path).with_context(|| path.display().to_string())?;
     Ok(sync_directory(dir)?)
+}
+
+/// Where training stood when `path`, a folder `step-<n>`, was written: by a program whose networks took weights as this one's do.
+fn read_state(path: &Path) -> Result<State> {
+    let state: State = read_json(&path.join(STATE))?;
+    if state.weights_version != WEIGHTS_VERSION {
+        bail!(
+            "{} is of another version of this program, whose networks took weights otherwise ({}, not {WEIGHTS_VERSION}): train the \
+             model again, in another folder or after removing this one",
+            path.display(),
+            state.weights_version
+        );
+    }
+    Ok(state)
 }
 
 /// The folders `step-<n>` of `dir` by n.
@@ -198,6 +226,29 @@ pub fn read_tensors(path: &Path, into: &[(String, Tensor)]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_that_were_taken_otherwise_are_refused() {
+        let folder = std::env::temp_dir().join(format!("paragone-weights-{}", std::process::id()));
+        let checkpoints = Checkpoints::new(folder.clone());
+        let state = State { step: 7, ..State::default() };
+        write_step(&folder, &state, |_| Ok(())).unwrap();
+        let path = folder.join("step-7");
+        assert_eq!(read_state(&path).unwrap().step, 7);
+        assert_eq!(checkpoints.latest_ema().unwrap(), path.join(EMA));
+        // As the first version wrote it.
+        let written = fs::read_to_string(path.join(STATE)).unwrap();
+        let first: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let mut first = first.as_object().unwrap().clone();
+        first.remove("weights_version").unwrap();
+        fs::write(path.join(STATE), serde_json::to_string(&first).unwrap()).unwrap();
+        let refused = checkpoints.latest_ema().unwrap_err().to_string();
+        assert!(
+            refused.contains("step-7") && refused.contains("train the model again"),
+            "{refused}"
+        );
+        fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn snapshots_halve_the_training() {

@@ -1,4 +1,5 @@
-// Kernels on feature maps `[n, c, h, w]` of the CPU, f32 or bf16, which lie channels last: position by position.
+// What kernels of the CPU share, which compute in f32 on tensors in f32 or bf16. Feature maps `[n, c, h, w]` lie channels last: position by
+// position.
 #pragma once
 
 #include "vector.h"
@@ -23,10 +24,11 @@ void for_kind(at::ScalarType kind, const Body& body) {
   else body(c10::BFloat16{});
 }
 
-// Calls `body(image, scratch)` for every image; threads share the images out and have a scratch each. To be inlined, as in `vectorised`.
+// Calls `body(i, scratch)` for all of `count`; threads share them out, `grain` at a time at least, and have a scratch each. To be inlined, as
+// in `vectorised`.
 template <typename Body>
-void for_images(int64_t images, const Body& body) {
-  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+void for_each(int64_t count, int64_t grain, const Body& body) {
+  at::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
     std::vector<float> scratch;
     vectorised([&]() TORCH_EXT_VECTORISED {
       for (int64_t i = begin; i < end; i++) body(i, scratch);
