@@ -16,9 +16,9 @@ use tch::Tensor;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// `WEIGHTS_VERSION` at the time; set when it is written.
-    #[serde(default = "first_version")]
-    pub weights_version: u32,
+    /// How networks took weights at the time.
+    #[serde(default = "WeightsVersion::first")]
+    pub weights_version: WeightsVersion,
     /// Optimiser steps made.
     pub step: u64,
     /// Images seen.
@@ -27,6 +27,23 @@ pub struct State {
     pub seconds: f64,
     /// Length of `metrics.jsonl`: what a killed run logged beyond it is cut off.
     pub metrics_bytes: u64,
+}
+
+/// Counts up when a network takes the same weights for others; by default what this program does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WeightsVersion(u32);
+
+impl WeightsVersion {
+    /// Of states that do not say.
+    fn first() -> Self {
+        Self(1)
+    }
+}
+
+impl Default for WeightsVersion {
+    fn default() -> Self {
+        Self(2)
+    }
 }
 
 /// The checkpoints of one model.
@@ -39,13 +56,6 @@ const MODEL: &str = "model.safetensors";
 const EMA: &str = "ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-
-/// Counts up when a network takes the same weights for others.
-const WEIGHTS_VERSION: u32 = 2;
-
-fn first_version() -> u32 {
-    1
-}
 
 impl Checkpoints {
     /// The checkpoints in `dir`, which need not exist.
@@ -150,8 +160,7 @@ fn write_step(dir: &Path, state: &State, write: impl FnOnce(&Path) -> Result<()>
     let _ = fs::remove_dir_all(&aside);
     create_dir(&aside)?;
     write(&aside)?;
-    let state = State { weights_version: WEIGHTS_VERSION, ..state.clone() };
-    write_json(&aside.join(STATE), &state)?;
+    write_json(&aside.join(STATE), state)?;
     sync_directory(&aside)?;
     // A training that resumes from before this step makes it anew.
     let _ = fs::remove_dir_all(&path);
@@ -162,12 +171,11 @@ fn write_step(dir: &Path, state: &State, write: impl FnOnce(&Path) -> Result<()>
 /// Where training stood when `path`, a folder `step-<n>`, was written: by a program whose networks took weights as this one's do.
 fn read_state(path: &Path) -> Result<State> {
     let state: State = read_json(&path.join(STATE))?;
-    if state.weights_version != WEIGHTS_VERSION {
+    if state.weights_version != WeightsVersion::default() {
         bail!(
-            "{} is of another version of this program, whose networks took weights otherwise ({}, not {WEIGHTS_VERSION}): train the \
-             model again, in another folder or after removing this one",
-            path.display(),
-            state.weights_version
+            "{} is of another version of this program, whose networks took weights otherwise: train the model again, in another folder or \
+             after removing this one",
+            path.display()
         );
     }
     Ok(state)

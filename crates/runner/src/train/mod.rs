@@ -7,7 +7,9 @@ mod plan;
 mod session;
 mod trainer;
 
-pub use checkpoint::{Checkpoints, Snapshot, Snapshots, State, read_tensors, write_tensors};
+pub use checkpoint::{
+    Checkpoints, Snapshot, Snapshots, State, WeightsVersion, read_tensors, write_tensors,
+};
 pub use plan::Plan;
 pub use session::{Failure, Outcome, Session, Summary, device_kind};
 pub use trainer::{Trainer, TrainerOptions, named_variables};
