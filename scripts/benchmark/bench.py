@@ -120,7 +120,7 @@ def profile_steps(case):
         case.ours.ask("trace", f"{steps} {path}")
 
     def eager():
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True) as profiler:
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], record_shapes=True, acc_events=True) as profiler:
             for _ in range(steps):
                 case.trainer.step(case.batch)
         profiler.export_chrome_trace(path)

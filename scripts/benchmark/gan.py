@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import ConditionEmbedding, conv
+from common import ConditionEmbedding, conv, depth_to_space, space_to_depth
 
 BATCH_SIZE = 32
 
@@ -73,8 +73,8 @@ class Generator(nn.Module):
             for block in resolution.blocks():
                 x = block(x, style, next(maps))
             if hasattr(resolution, "up"):
-                x = F.pixel_shuffle(resolution.up(x), 2)
-        return F.pixel_shuffle(self.image(leaky_relu(x)), self.patch).float()
+                x = depth_to_space(resolution.up(x), 2)
+        return depth_to_space(self.image(leaky_relu(x)), self.patch).float()
 
 
 class Discriminator(nn.Module):
@@ -95,10 +95,10 @@ class Discriminator(nn.Module):
         self.register_buffer("augment_strength", torch.zeros(()))
 
     def forward(self, images, condition):
-        x = self.image(F.pixel_unshuffle(images, self.patch))
+        x = self.image(space_to_depth(images, self.patch))
         for resolution in reversed(self.resolutions):
             if hasattr(resolution, "down"):
-                x = resolution.down(F.pixel_unshuffle(x, 2))
+                x = resolution.down(space_to_depth(x, 2))
             for block in resolution.blocks():
                 x = block(x)
         features = self.features(leaky_relu(self.hidden(leaky_relu(x).flatten(1)))).float()

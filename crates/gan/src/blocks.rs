@@ -3,6 +3,7 @@
 //! Weights are normal with the variance that keeps activations (He et al. 2015); the last layer of a residual branch
 //! begins at zero (FixUp, Zhang et al. 2019), so a network begins as its resolution changes alone.
 
+use paragone_nn::{depth_to_space, space_to_depth};
 use std::borrow::Borrow;
 use tch::{
     Tensor,
@@ -96,13 +97,13 @@ impl ResidualBlock {
     }
 }
 
-/// Doubles the resolution: 1×1 convolution to four times the channels, then those to pixels (Shi et al. 2016).
+/// Doubles the resolution: 1×1 convolution to four times the channels, then those to positions (Shi et al. 2016).
 ///
 /// Begins as nearest-neighbour upsampling, all four pixels from the same weights (Aitken et al. 2017).
 pub fn up_conv(path: &Path, inputs: i64, outputs: i64) -> nn::Conv2D {
     let layer = conv(path, inputs, 4 * outputs, 1, 1.0);
     tch::no_grad(|| {
-        let one = layer.ws.slice(0, 0, outputs, 1).repeat_interleave_self_int(4, 0, None);
+        let one = layer.ws.slice(0, 0, outputs, 1).repeat([4, 1, 1, 1]);
         layer.ws.shallow_clone().copy_(&one);
     });
     layer
@@ -110,7 +111,7 @@ pub fn up_conv(path: &Path, inputs: i64, outputs: i64) -> nn::Conv2D {
 
 /// [`up_conv`]'s forward pass: `[n, inputs, h, w]` to `[n, outputs, 2h, 2w]`.
 pub fn upsample(layer: &nn::Conv2D, x: &Tensor) -> Tensor {
-    x.apply(layer).pixel_shuffle(2)
+    depth_to_space(&x.apply(layer), (2, 2))
 }
 
 /// Halves the resolution: every 2×2 pixels become channels, then a 1×1 convolution. Loses nothing by itself.
@@ -120,5 +121,5 @@ pub fn down_conv(path: &Path, inputs: i64, outputs: i64) -> nn::Conv2D {
 
 /// [`down_conv`]'s forward pass: `[n, inputs, h, w]` to `[n, outputs, h / 2, w / 2]`.
 pub fn downsample(layer: &nn::Conv2D, x: &Tensor) -> Tensor {
-    x.pixel_unshuffle(2).apply(layer)
+    space_to_depth(x, (2, 2)).apply(layer)
 }

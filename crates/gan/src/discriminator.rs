@@ -5,7 +5,7 @@ use crate::{
     blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
 };
 use paragone_core::{Conditions, DataSpec};
-use paragone_nn::ConditionEmbedding;
+use paragone_nn::{ConditionEmbedding, space_to_depth};
 use tch::{
     Tensor,
     nn::{self, Path},
@@ -61,7 +61,7 @@ impl DiscriminatorNet {
     ///
     /// `images`: `[n, c, h, w]`, for a model that is shown known pixels with their mask as a further channel.
     pub fn features(&self, images: &Tensor) -> Tensor {
-        let mut x = images.pixel_unshuffle(self.patch).apply(&self.image);
+        let mut x = space_to_depth(images, (self.patch, self.patch)).apply(&self.image);
         for (down, blocks) in &self.resolutions {
             if let Some(down) = down {
                 x = blocks::downsample(down, &x);

@@ -5,7 +5,7 @@ use crate::{
     blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
 };
 use paragone_core::{Conditions, DataSpec, Noise};
-use paragone_nn::{ConditionEmbedding, CrossAttention, KnownPixels};
+use paragone_nn::{ConditionEmbedding, CrossAttention, KnownPixels, channels_last, depth_to_space};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Path},
@@ -105,7 +105,7 @@ impl GeneratorNet {
             leaky_relu(&leaky_relu(&inputs.apply(first)).apply(second)) // [n, style_dim]
         });
         let [channels, height, width] = self.base_dims;
-        let mut x = inputs.apply(&self.base).view([-1, channels, height, width]);
+        let mut x = channels_last(&inputs.apply(&self.base).view([-1, channels, height, width]));
         let mut noise = draw.pixels.iter();
         for Resolution { blocks, words, known, up } in &self.resolutions {
             if let Some((pixels, known)) = known.as_ref().zip(conditions.known.as_ref()) {
@@ -121,8 +121,8 @@ impl GeneratorNet {
                 x = blocks::upsample(up, &x);
             }
         }
-        let image = leaky_relu(&x).apply(&self.image).pixel_shuffle(self.patch);
-        image.to_kind(draw.z.kind())
+        let image = leaky_relu(&x).apply(&self.image);
+        depth_to_space(&image, (self.patch, self.patch)).to_kind(draw.z.kind())
     }
 
     /// Chance from libtorch's global generator, for training.
