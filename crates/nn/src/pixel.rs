@@ -121,8 +121,8 @@ impl PixelHead {
 
     /// Log-probability of each pixel's levels in nats, jointly over its channels.
     ///
-    /// `params`: f32 or f64 `[n, num_parameters, h, w]`, for this of a softmax also bf16; `levels`: i64 `[n, c, h, w]` in `0..256`. Returns
-    /// `[n, h, w]`, f32 or f64. In f32 on the CPU it cannot be differentiated twice.
+    /// `params`: f32 or f64 `[n, num_parameters, h, w]`, the logits of a softmax also in bf16; `levels`: i64 `[n, c, h, w]` in `0..256`.
+    /// Returns `[n, h, w]`, f64 where `params` are, else f32. Below f64 it cannot be differentiated twice on the CPU.
     pub fn log_prob(&self, params: &Tensor, levels: &Tensor) -> Tensor {
         let mixtures = match &self.form {
             Form::Softmax { couplings } => {
