@@ -1,4 +1,4 @@
-"""The diffusion model: a preconditioned U-Net (Karras et al. 2022), drawn from by DPM-Solver++ (Lu et al. 2022)."""
+"""The diffusion model: a preconditioned U-Net (Karras et al. 2022), drawn from by SDE-DPM-Solver++ (Lu et al. 2022)."""
 
 import math
 
@@ -157,7 +157,7 @@ class Model(nn.Module):
         x = noise.normal(0, self.shape) * math.sqrt(1 + sigmas[0] ** 2)
         low, high = -1 - self.data.mean, 1 - self.data.mean
         before = None
-        for sigma, following in zip(sigmas, sigmas[1:]):
+        for i, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
             f, c_skip, c_out = self.network(x, torch.full([len(x), 1, 1, 1], sigma, dtype=torch.float64), classes)
             denoised = (x * c_skip.float() + f * c_out.float()).clamp(low, high)
             if following == 0:
@@ -166,7 +166,8 @@ class Model(nn.Module):
             step = denoised
             if before is not None:
                 step = denoised + (denoised - before[0]) * (h / (2 * math.log(before[1] / sigma)))
-            x = x * (following / sigma) + step * (1 - math.exp(-h))
+            share = (following / sigma) ** 2
+            x = step + (x - step) * share + noise.normal(1 + i, self.shape) * (following * math.sqrt(1 - share))
             before = denoised, sigma
 
 

@@ -138,7 +138,7 @@ pub struct SamplerConfig {
     /// Steps from noise to image. A step is a network call, for heun two but for the last; guidance doubles the calls.
     /// None: `num_timesteps` for ancestral, 20 for ddim, 2 for consistency, otherwise 10 (or `num_timesteps` where that is less).
     pub steps: Option<usize>,
-    /// Order of dpm-solver++: 2 or 3.
+    /// Order of dpm-solver++: 2 or 3. That of sde-dpm-solver++ is 2.
     pub order: usize,
     /// How the noise levels of the steps are chosen.
     pub spacing: Spacing,
@@ -157,7 +157,7 @@ pub struct SamplerConfig {
 impl Default for SamplerConfig {
     fn default() -> Self {
         Self {
-            name: SamplerName::DpmSolverPp,
+            name: SamplerName::SdeDpmSolverPp,
             steps: None,
             order: 2,
             spacing: Spacing::Auto,
@@ -252,6 +252,9 @@ pub enum SamplerName {
     /// A multistep solver of order 2 or 3 (Lu et al. 2022).
     #[serde(rename = "dpm-solver++")]
     DpmSolverPp,
+    /// The same of order 2 with noise added at each step, which mends what earlier steps got wrong.
+    #[serde(rename = "sde-dpm-solver++")]
+    SdeDpmSolverPp,
     /// A predictor and a corrector (Karras et al. 2022, algorithm 1).
     Heun,
     /// To the image at once, then back to noise for the next step (Song et al. 2023, algorithm 1): for models tuned for it.
@@ -265,6 +268,7 @@ impl fmt::Display for SamplerName {
             Self::Ancestral => "ancestral",
             Self::Ddim => "ddim",
             Self::DpmSolverPp => "dpm-solver++",
+            Self::SdeDpmSolverPp => "sde-dpm-solver++",
             Self::Heun => "heun",
             Self::Consistency => "consistency",
         })
@@ -289,7 +293,9 @@ impl SamplerConfig {
         self.steps.unwrap_or(match self.name {
             SamplerName::Ancestral => num_timesteps,
             SamplerName::Ddim => 20.min(num_timesteps),
-            SamplerName::DpmSolverPp | SamplerName::Heun => 10.min(num_timesteps),
+            SamplerName::DpmSolverPp | SamplerName::SdeDpmSolverPp | SamplerName::Heun => {
+                10.min(num_timesteps)
+            }
             SamplerName::Consistency => 2,
         })
     }

@@ -2,9 +2,9 @@
 //!
 //! The textbook process is here whole (Ho et al. 2020: linear or cosine schedule, noise prediction, ancestral sampling,
 //! variational bound), and beside it what came after: x0- and v-prediction, EDM preconditioning (Karras et al. 2022), flow
-//! matching (Lipman et al. 2023), DDIM, Heun and DPM-Solver++, consistency tuning (Geng et al. 2024). All of them meet in one denoiser D(x; σ), the expected clean
-//! image given x = x_0 + σ ε: `objective.rs` makes it from what a network predicts, `samplers.rs`, `bound.rs` and
-//! `probability_flow.rs` use it.
+//! matching (Lipman et al. 2023), DDIM, Heun, DPM-Solver++ with and without noise, consistency tuning (Geng et al. 2024). All of
+//! them meet in one denoiser D(x; σ), the expected clean image given x = x_0 + σ ε: `objective.rs` makes it from what a network
+//! predicts, `samplers.rs`, `bound.rs` and `probability_flow.rs` use it.
 
 mod blocks;
 mod bound;

@@ -169,6 +169,9 @@ impl DiffusionModel {
             SamplerName::DpmSolverPp => {
                 samplers::dpm_solver_pp(&mut denoise, x, sigmas, self.config.sampler.order)
             }
+            SamplerName::SdeDpmSolverPp => {
+                samplers::sde_dpm_solver_pp(&mut denoise, x, sigmas, noise)
+            }
             SamplerName::Heun => samplers::heun(&mut denoise, x, sigmas),
             SamplerName::Consistency => samplers::consistency(&mut denoise, x, sigmas, noise),
         }

@@ -18,8 +18,13 @@ use tch::{
 
 const OBJECTIVES: [Objective; 5] =
     [Objective::Eps, Objective::X0, Objective::V, Objective::Edm, Objective::FlowMatching];
-const SAMPLERS: [SamplerName; 4] =
-    [SamplerName::Ancestral, SamplerName::Ddim, SamplerName::DpmSolverPp, SamplerName::Heun];
+const SAMPLERS: [SamplerName; 5] = [
+    SamplerName::Ancestral,
+    SamplerName::Ddim,
+    SamplerName::DpmSolverPp,
+    SamplerName::SdeDpmSolverPp,
+    SamplerName::Heun,
+];
 const STEP: StepContext = StepContext { step: 0, images: 0, progress: 0.0 };
 
 fn data() -> DataSpec {
@@ -98,7 +103,7 @@ fn noise_levels_of_training_are_of_the_density_asked_for() {
 fn experiments_read_as_written() {
     let read = |yaml: &str| serde_yaml::from_str::<DiffusionConfig>(yaml);
     let headline =
-        read("{ num_timesteps: 1000, sampler: { name: dpm-solver++, steps: 20 } }").unwrap();
+        read("{ num_timesteps: 1000, sampler: { name: sde-dpm-solver++, steps: 20 } }").unwrap();
     assert_eq!(headline.sampler.steps, Some(20));
     assert_eq!(
         headline,
@@ -158,7 +163,7 @@ fn invalid_values_are_errors_naming_the_key() {
     );
     assert_eq!(
         message(DiffusionConfig { consistency: Some(ConsistencyConfig::default()), ..default() }),
-        "sampler.name is dpm-solver++, but must be consistency here"
+        "sampler.name is sde-dpm-solver++, but must be consistency here"
     );
     let sampler = SamplerConfig { sigma_min: Some(50.0), ..SamplerConfig::default() };
     assert_eq!(
@@ -198,6 +203,7 @@ fn progress_counts_every_call_and_stops() {
     for (name, guidance_scale, want) in [
         (SamplerName::Ancestral, 1.0, 3),
         (SamplerName::DpmSolverPp, 2.0, 6),
+        (SamplerName::SdeDpmSolverPp, 1.0, 3),
         (SamplerName::Heun, 1.0, 5),
         (SamplerName::Heun, 0.5, 10),
     ] {
@@ -242,7 +248,7 @@ fn guidance_one_is_none_and_zero_is_unconditional() {
 #[test]
 fn temperature_zero_leaves_nothing_to_chance() {
     let _lock = lock();
-    for name in [SamplerName::Ancestral, SamplerName::DpmSolverPp] {
+    for name in [SamplerName::Ancestral, SamplerName::SdeDpmSolverPp, SamplerName::DpmSolverPp] {
         let (_vars, model) = build(&with_sampler(name, 3), &data(), true);
         let noise = Noise::new(vec![7, 8], Device::Cpu);
         let conditions = conditions(&[1, 1]);

@@ -3,7 +3,9 @@
 use crate::{
     config::{ScheduleConfig, ScheduleName},
     noise_levels::{karras, timesteps},
-    samplers::{Denoise, ancestral, ddim, dpm_solver_pp, heun, inverted, resampled},
+    samplers::{
+        Denoise, ancestral, ddim, dpm_solver_pp, heun, inverted, resampled, sde_dpm_solver_pp,
+    },
     schedule::NoiseSchedule,
 };
 use paragone_core::{Noise, Result};
@@ -108,6 +110,76 @@ fn ancestral_draws_the_right_variance() {
         if num_timesteps == 500 {
             assert!((variance / (STD * STD) - 1.0).abs() < 0.03, "{variance} is not the data's");
         }
+    }
+}
+
+/// Lu et al. 2022, SDE-DPM-Solver++(2M), in the paper's own variables α_t x_t, under the same noise.
+#[test]
+fn sde_dpm_solver_pp_is_the_papers() {
+    let schedule = schedule(ScheduleName::Linear, 60);
+    let denoiser = |x: &Tensor, sigma: f64| (x / (1.0 + sigma)).tanh() * 0.8;
+    let times = [60, 51, 37, 20, 8, 2];
+    let sigmas: Vec<f64> = times.iter().map(|&t| schedule.sigma(t)).collect();
+    let start = normal(0, 100);
+    let ours = sde_dpm_solver_pp(
+        &mut |x, sigma| Ok(denoiser(x, sigma)),
+        &start / schedule.alpha_cumprod(60).sqrt(),
+        &sigmas,
+        &|i| normal(1 + i as u64, 100),
+    )
+    .unwrap();
+
+    let alpha = |i: usize| schedule.alpha_cumprod(times[i]).sqrt();
+    let sigma = |i: usize| (1.0 - alpha(i).powi(2)).sqrt();
+    let lambda = |i: usize| (alpha(i) / sigma(i)).ln();
+    let mut x_t = start;
+    let mut before: Option<Tensor> = None;
+    for i in 0..times.len() - 1 {
+        let h = lambda(i + 1) - lambda(i);
+        let x0 = denoiser(&(&x_t / alpha(i)), sigma(i) / alpha(i));
+        let gain = alpha(i + 1) * (1.0 - (-2.0 * h).exp());
+        let mut next = &x_t * (sigma(i + 1) / sigma(i) * (-h).exp())
+            + &x0 * gain
+            + normal(1 + i as u64, 100) * (sigma(i + 1) * (1.0 - (-2.0 * h).exp()).sqrt());
+        if let Some(before) = &before {
+            let r = (lambda(i) - lambda(i - 1)) / h;
+            next += (&x0 - before) * (gain / (2.0 * r));
+        }
+        (x_t, before) = (next, Some(x0));
+    }
+    let off = distance(&(ours * alpha(times.len() - 1)), &x_t);
+    assert!(off < 1e-9, "{off}");
+}
+
+type StochasticSampler =
+    fn(&mut Denoise, Tensor, &[f64], &dyn Fn(usize) -> Tensor) -> Result<Tensor>;
+
+/// Of Gaussian data every step is linear in what was drawn, so that the variance of what is drawn is the sum of the squares of
+/// the weights that each draw comes to have: here the coordinates.
+#[test]
+fn variances_converge_with_the_order_of_the_sampler() {
+    let error = |steps: usize, sample: StochasticSampler| {
+        let sigmas: Vec<f64> =
+            (0..=steps).map(|i| 200.0 * 0.002f64.powf(i as f64 / steps as f64)).collect();
+        let draw = |i: usize| {
+            let weights = Tensor::zeros([steps as i64 + 1], (Kind::Double, Device::Cpu));
+            let _ = weights.get(i as i64).fill_(1.0);
+            weights
+        };
+        let variance = |sigma: f64| STD * STD + sigma * sigma;
+        let start = draw(0) * variance(sigmas[0]).sqrt();
+        let mut centred = |x: &Tensor, sigma: f64| Ok(gaussian(&(x + MEAN), sigma)? - MEAN);
+        let weights = sample(&mut centred, start, &sigmas, &|i| draw(1 + i)).unwrap();
+        (weights.square().sum(Kind::Double).double_value(&[]) - variance(0.4)).abs()
+    };
+    for (name, sample, want) in [
+        ("ancestral", ancestral as StochasticSampler, 2.0),
+        ("sde-dpm-solver++", sde_dpm_solver_pp, 4.0),
+    ] {
+        let (coarse, fine) = (error(80, sample), error(160, sample));
+        let ratio = coarse / fine;
+        assert!((0.8 * want..1.2 * want).contains(&ratio), "{name}: {coarse} / {fine} = {ratio}");
+        assert!(fine < 0.02, "{name}: {fine}");
     }
 }
 

@@ -1,7 +1,8 @@
-//! From noise to image: five samplers on one denoiser, each a loop over noise levels.
+//! From noise to image: six samplers on one denoiser, each a loop over noise levels.
 //!
 //! `sigmas` fall to 0, which is their last entry; `x` is f32 `x_0 + σ ε` at the first of them; `denoise(x, σ)` is D(x; σ), one
-//! network call. All but [`ancestral`] and [`consistency`] solve the probability flow dx/dσ = (x − D(x; σ)) / σ (Karras et al. 2022, eq. 3).
+//! network call. [`ddim`], [`heun`] and [`dpm_solver_pp`] solve the probability flow dx/dσ = (x − D(x; σ)) / σ (Karras et al. 2022,
+//! eq. 3); the others add noise on their way.
 
 use paragone_core::Result;
 use tch::Tensor;
@@ -22,12 +23,42 @@ pub(crate) fn ancestral(
     for (i, pair) in sigmas.windows(2).enumerate() {
         let (sigma, next) = (pair[0], pair[1]);
         let denoised = denoise(&x, sigma)?;
-        // Given x_0, x_t is a random walk in σ²: a bridge between x_0 at 0 and x at σ².
-        let share = (next / sigma).powi(2);
-        x = &denoised + (x - &denoised) * share;
-        if next > 0.0 {
-            x += noise(i) * (next * (1.0 - share).sqrt());
+        x = if next > 0.0 { posterior(&denoised, &x, sigma, next, &noise(i)) } else { denoised };
+    }
+    Ok(x)
+}
+
+/// Draws x at the noise level `next` from q(x_next | x_sigma, x_0), Ho et al. 2020, eq. 6 and 7: given x_0, x is a random walk in σ²,
+/// so this is a bridge between x_0 at 0 and x at σ². `noise` is standard normal.
+fn posterior(x0: &Tensor, x: &Tensor, sigma: f64, next: f64, noise: &Tensor) -> Tensor {
+    let share = (next / sigma).powi(2);
+    x0 + (x - x0) * share + noise * (next * (1.0 - share).sqrt())
+}
+
+/// SDE-DPM-Solver++ of order 2 (Lu et al. 2022, SDE-DPM-Solver++(2M)); `noise(i)` as for [`ancestral`].
+///
+/// A step of [`ancestral`] takes D for the same all along the step; this one for a line in λ = −ln σ through the last two calls,
+/// of which the middle of the step counts. The first step has one call to go by.
+pub(crate) fn sde_dpm_solver_pp(
+    denoise: &mut Denoise,
+    mut x: Tensor,
+    sigmas: &[f64],
+    noise: &dyn Fn(usize) -> Tensor,
+) -> Result<Tensor> {
+    let mut before: Option<(Tensor, f64)> = None; // D and λ of the last call
+    for (i, pair) in sigmas.windows(2).enumerate() {
+        let (sigma, next) = (pair[0], pair[1]);
+        let denoised = denoise(&x, sigma)?;
+        if next == 0.0 {
+            return Ok(denoised);
         }
+        let (lambda, h) = (-sigma.ln(), (sigma / next).ln());
+        let midway = match &before {
+            Some((d1, l1)) => &denoised + (&denoised - d1) * (h / (2.0 * (lambda - l1))),
+            None => denoised.shallow_clone(),
+        };
+        x = posterior(&midway, &x, sigma, next, &noise(i));
+        before = Some((denoised, lambda));
     }
     Ok(x)
 }
@@ -135,10 +166,9 @@ pub(crate) fn resampled(
         if next == 0.0 {
             return denoise(&x, sigma);
         }
-        let share = (next / sigma).powi(2);
         for time in 1..=times {
             let denoised = denoise(&x, sigma)?;
-            x = &denoised + (x - &denoised) * share + draw() * (next * (1.0 - share).sqrt());
+            x = posterior(&denoised, &x, sigma, next, &draw());
             if time < times {
                 x += draw() * (sigma * sigma - next * next).sqrt();
             }
