@@ -1,12 +1,9 @@
 use crate::{
     gaussian::Gaussian,
-    layers::{Bottleneck, ResBlock},
+    layers::{Bottleneck, Conv, ResBlock},
 };
-use paragone_nn::{channels_last, conv};
-use tch::{
-    Tensor,
-    nn::{self, Path},
-};
+use paragone_nn::channels_last;
+use tch::{Tensor, nn::Path};
 
 /// One set of latent variables with its prior, its posterior and what follows from it: Child 2021, figure 3.
 #[derive(Debug)]
@@ -17,7 +14,7 @@ pub(crate) struct Group {
     prior: Bottleneck,
     /// From the features above and the encoder's: the posterior.
     posterior: Bottleneck,
-    embed: nn::Conv2D,
+    embed: Conv,
     blocks: Vec<ResBlock>,
 }
 
@@ -38,7 +35,7 @@ impl Group {
             latents,
             prior: Bottleneck::new(path / "prior", prior, kernel, gain),
             posterior: Bottleneck::new(path / "posterior", posterior, kernel, gain),
-            embed: conv(path / "embed", latents, channels, 1),
+            embed: Conv::new(path / "embed", latents, channels, 1),
             blocks,
         }
     }

@@ -2,7 +2,7 @@ use crate::{
     config::{Level, VaeConfig},
     gaussian::Gaussian,
     group::Group,
-    layers::ResBlock,
+    layers::{Conv, ResBlock},
 };
 use paragone_core::{Conditions, DataSpec, Result};
 use paragone_nn::{
@@ -53,8 +53,8 @@ struct LadderLevel {
 /// The way between a level and the coarser one above it.
 #[derive(Debug)]
 struct Between {
-    up: nn::Conv2D,
-    down: nn::Conv2D,
+    up: Conv,
+    down: Conv,
     /// Positions of the finer level for each of the coarser one, in height and width.
     factor: (i64, i64),
 }
@@ -215,8 +215,8 @@ impl LadderLevel {
             let factor = (spec.height / above.height, spec.width / above.width);
             let positions = factor.0 * factor.1;
             Between {
-                up: conv(path / "up", channels * positions, above.channels, 1),
-                down: conv(path / "down", above.channels, channels * positions, 1),
+                up: Conv::new(path / "up", channels * positions, above.channels, 1),
+                down: Conv::new(path / "down", above.channels, channels * positions, 1),
                 factor,
             }
         });
