@@ -48,9 +48,9 @@ impl Group {
         features: Option<&Tensor>,
         choose: impl FnOnce(Gaussian, Option<Gaussian>) -> Tensor,
     ) -> Tensor {
-        let out = self.prior.forward(h);
-        let prior = Gaussian::from_layer(&out.narrow(1, 0, 2 * self.latents));
-        let residual = out.slice(1, 2 * self.latents, None, 1);
+        let parts = [2 * self.latents, h.size()[1]];
+        let parts = self.prior.forward(h).split_with_sizes(parts, 1);
+        let (prior, residual) = (Gaussian::from_layer(&parts[0]), &parts[1]);
         let posterior = features.map(|features| {
             let both = Tensor::cat(&[h, features], 1);
             Gaussian::from_layer(&self.posterior.forward(&both))
