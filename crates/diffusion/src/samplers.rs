@@ -35,10 +35,18 @@ fn posterior(x0: &Tensor, x: &Tensor, sigma: f64, next: f64, noise: &Tensor) -> 
     x0 + (x - x0) * share + noise * (next * (1.0 - share).sqrt())
 }
 
+/// D in the middle of a step of length `h` in λ = −ln σ that starts at `lambda`, on the line through this call and the one `before`;
+/// without one it is taken for the same all along.
+fn midway(denoised: &Tensor, before: Option<&(Tensor, f64)>, lambda: f64, h: f64) -> Tensor {
+    match before {
+        Some((d1, l1)) => denoised + (denoised - d1) * (h / (2.0 * (lambda - l1))),
+        None => denoised.shallow_clone(),
+    }
+}
+
 /// SDE-DPM-Solver++ of order 2 (Lu et al. 2022, SDE-DPM-Solver++(2M)); `noise(i)` as for [`ancestral`].
 ///
-/// A step of [`ancestral`] takes D for the same all along the step; this one for a line in λ = −ln σ through the last two calls,
-/// of which the middle of the step counts. The first step has one call to go by.
+/// A step of [`ancestral`] takes D as it is at its start for all of the step; this one takes it [`midway`].
 pub(crate) fn sde_dpm_solver_pp(
     denoise: &mut Denoise,
     mut x: Tensor,
@@ -53,11 +61,7 @@ pub(crate) fn sde_dpm_solver_pp(
             return Ok(denoised);
         }
         let (lambda, h) = (-sigma.ln(), (sigma / next).ln());
-        let midway = match &before {
-            Some((d1, l1)) => &denoised + (&denoised - d1) * (h / (2.0 * (lambda - l1))),
-            None => denoised.shallow_clone(),
-        };
-        x = posterior(&midway, &x, sigma, next, &noise(i));
+        x = posterior(&midway(&denoised, before.as_ref(), lambda, h), &x, sigma, next, &noise(i));
         before = Some((denoised, lambda));
     }
     Ok(x)
@@ -125,12 +129,7 @@ pub(crate) fn dpm_solver_pp(
         let (lambda, h) = (-sigma.ln(), (sigma / next).ln());
         let phi1 = 1.0 - (-h).exp();
         let update = match history.as_slice() {
-            [] => &denoised * phi1,
-            [(d1, l1), ..] if order == 2 || history.len() == 1 => {
-                let half_slope = (&denoised - d1) * (h / (2.0 * (lambda - l1)));
-                (&denoised + half_slope) * phi1
-            }
-            [(d1, l1), (d2, l2), ..] => {
+            [(d1, l1), (d2, l2)] if order == 3 => {
                 // Newton's divided differences give D' and D''/2 at λ.
                 let first = (&denoised - d1) / (lambda - l1);
                 let before = (d1 - d2) / (l1 - l2);
@@ -140,7 +139,7 @@ pub(crate) fn dpm_solver_pp(
                 let phi3 = h * h / 2.0 - phi2;
                 &denoised * phi1 + slope * phi2 + curve * (2.0 * phi3)
             }
-            [_] => unreachable!("one call before is the second case"),
+            _ => midway(&denoised, history.first(), lambda, h) * phi1,
         };
         x = x * (next / sigma) + update;
         history.insert(0, (denoised, lambda));
