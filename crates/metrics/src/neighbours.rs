@@ -1,8 +1,8 @@
 //! Scores from nearest neighbours: precision and recall (Kynkäänniemi et al. 2019, eq. 1), density and coverage (Naeem et
 //! al. 2020, eq. 3 and 5).
 //!
-//! Distances come from matrix products in f64 over blocks of rows, so memory stays small for any number of images. They
-//! are rounded to f32 before they are compared: a pair then has one distance, whichever block or product it comes from,
+//! Distances come from matrix products in f64, tile by tile: so memory stays small for any number of images, and what is compared
+//! is still in the cache. They are rounded to f32 before they are compared: a pair then has one distance, whichever block or product it comes from,
 //! which decides the ties in sets that share images. As in the `prdc` package a ball does not include its border, and an
 //! image is no neighbour of itself.
 
@@ -85,100 +85,161 @@ impl RealBalls {
     }
 
     pub(crate) fn score(&self, fake: &Tensor) -> Result<(PrecisionRecall, DensityCoverage)> {
-        let (n, m) = check_pair(&self.points.rows, fake)?;
+        let (n, m) = check_pair(&self.points.features(), fake)?;
         at_least(m, self.precision_k + 1)?;
         let fake_points =
             Points::new(&fake.to_device(Device::Cpu), self.points.centre.shallow_clone())?;
-        // [1, m]
         let fake_radii =
-            fake_points.squared_radii(self.precision_k).narrow(1, self.precision_k - 1, 1).tr();
+            fake_points.squared_radii(self.precision_k).narrow(1, self.precision_k - 1, 1);
 
-        let mut precise = Tensor::zeros([m], (Kind::Bool, Device::Cpu));
-        let (mut recalled, mut balls, mut covered) = (0, 0, 0);
-        for (start, len) in blocks(n) {
-            let distances = self.points.squared_distances(start, len, &fake_points); // [len, m]
-            let of_block = |radii: &Tensor| radii.narrow(0, start, len);
-            precise = precise.logical_or(
-                &distances.lt_tensor(&of_block(&self.precision_radii)).any_dim(0, false),
-            );
-            recalled += count(&distances.lt_tensor(&fake_radii).any_dim(1, false));
-            let inside = distances.lt_tensor(&of_block(&self.density_radii));
-            balls += count(&inside);
-            covered += count(&inside.any_dim(1, false));
+        let none = |count| Tensor::zeros([count], (Kind::Bool, Device::Cpu));
+        let (precise, recalled, covered) = (none(m), none(n), none(n));
+        let mut balls = 0;
+        for real in parts(n, ROWS) {
+            let rows = self.points.rows_to_compare(real);
+            let within = |radii: &Tensor, distances: &Tensor| distances.lt_tensor(&real.of(radii));
+            for fake in parts(m, COLUMNS) {
+                let distances = fake_points.squared_distances(&rows, fake);
+                let inside = within(&self.precision_radii, &distances);
+                let _ = fake.of(&precise).logical_or_(&inside.any_dim(0, false));
+                let inside = distances.lt_tensor(&fake.of(&fake_radii).tr());
+                let _ = real.of(&recalled).logical_or_(&inside.any_dim(1, false));
+                let inside = within(&self.density_radii, &distances);
+                let _ = real.of(&covered).logical_or_(&inside.any_dim(1, false));
+                balls += count(&inside);
+            }
         }
         let share = |part: i64, of: i64| part as f64 / of as f64;
         Ok((
-            PrecisionRecall { precision: share(count(&precise), m), recall: share(recalled, n) },
+            PrecisionRecall {
+                precision: share(count(&precise), m),
+                recall: share(count(&recalled), n),
+            },
             DensityCoverage {
                 density: share(balls, m * self.density_k),
-                coverage: share(covered, n),
+                coverage: share(count(&covered), n),
             },
         ))
     }
 }
 
-/// Feature vectors about a common centre, with their squared norms.
+/// Feature vectors about a common centre.
 #[derive(Debug)]
 struct Points {
     /// f64 `[1, d]`.
     centre: Tensor,
-    /// f64 `[n, d]`.
+    /// f64 `[n, d + 2]`: of y, that is y, 1 and |y|².
     rows: Tensor,
-    /// f64 `[n]`.
-    norms: Tensor,
     /// The squared distance below which a pair is one point: what rounding leaves of zero.
+    zero: f64,
+}
+
+/// Rows that are to be compared with others.
+#[derive(Debug)]
+struct ToCompare {
+    /// f64 `[len, d + 2]`: of x, -2 x, |x|² and 1, so that the product with a row of [`Points`] is |x|² + |y|² - 2 x·y.
+    rows: Tensor,
     zero: f64,
 }
 
 impl Points {
     /// `features`: any float kind `[n, d]`. The centre is that of the real features: a large common offset would cost digits.
     fn new(features: &Tensor, centre: Tensor) -> Result<Self> {
-        let mut rows = Tensor::empty(features.size(), (Kind::Double, Device::Cpu));
-        rows.copy_(features); // without a second copy in f64
-        rows -= &centre;
-        let norm = |(start, len)| {
-            let squares = rows.narrow(0, start, len).square();
-            squares.sum_dim_intlist(1, false, Kind::Double)
-        };
-        let norms = Tensor::cat(&blocks(rows.size()[0]).map(norm).collect::<Vec<_>>(), 0);
-        let largest = norms.max().double_value(&[]);
+        let (n, d) = features.size2().expect("a matrix");
+        let rows = Tensor::ones([n, d + 2], (Kind::Double, Device::Cpu));
+        let mut centred = rows.narrow(1, 0, d);
+        centred.copy_(features); // without a second copy in f64
+        centred -= &centre;
+        for part in parts(n, ROWS) {
+            let squares = part.of(&centred).square().sum_dim_intlist(1, true, Kind::Double);
+            part.of(&rows).narrow(1, d + 1, 1).copy_(&squares);
+        }
+        let largest = rows.select(1, d + 1).max().double_value(&[]);
         // Squared distances, at most four times the largest norm, are compared in f32.
         let comparable = largest < f64::from(f32::MAX) / 4.0;
         if !comparable {
             return Err(MetricError::Overflow { what: "a score from nearest neighbours" });
         }
-        Ok(Self { centre, rows, norms, zero: 1e-13 * largest })
+        Ok(Self { centre, rows, zero: 1e-13 * largest })
     }
 
-    /// Squared distances of rows `start..start + len` to all of `others`: f32 `[len, m]`.
-    fn squared_distances(&self, start: i64, len: i64, others: &Points) -> Tensor {
-        // |x|² + |y|² - 2 x·y; the factor goes into x, exactly.
-        let rows = self.rows.narrow(0, start, len) * -2.0;
-        let mut distances = others.norms.addmm(&rows, &others.rows.tr());
-        distances += self.norms.narrow(0, start, len).unsqueeze(1);
-        distances.threshold(self.zero.max(others.zero), 0.0).to_kind(Kind::Float)
+    /// f64 `[n, d]`.
+    fn features(&self) -> Tensor {
+        self.rows.narrow(1, 0, self.centre.size()[1])
+    }
+
+    fn rows_to_compare(&self, part: Part) -> ToCompare {
+        let d = self.centre.size()[1];
+        let rows = part.of(&self.rows);
+        let [one, norm] = [d, d + 1].map(|column| rows.narrow(1, column, 1));
+        // The factor is a power of two: exact.
+        ToCompare {
+            rows: Tensor::cat(&[rows.narrow(1, 0, d) * -2.0, norm, one], 1),
+            zero: self.zero,
+        }
+    }
+
+    /// Squared distances of others to some of these: f32 `[rows, part]`.
+    fn squared_distances(&self, others: &ToCompare, part: Part) -> Tensor {
+        let distances = others.rows.matmul(&part.of(&self.rows).tr()).to_kind(Kind::Float);
+        distances.threshold(self.zero.max(others.zero), 0.0)
     }
 
     /// Squared distances of each point to its nearest k others, ascending: f32 `[n, k]`.
     fn squared_radii(&self, k: i64) -> Tensor {
-        let n = self.norms.size()[0];
+        let n = self.rows.size()[0];
         let radii = Tensor::empty([n, k], (Kind::Float, Device::Cpu));
-        for (start, len) in blocks(n) {
-            let distances = self.squared_distances(start, len, self);
+        for part in parts(n, ROWS) {
+            let rows = self.rows_to_compare(part);
+            let near = |columns| with_the_least(&self.squared_distances(&rows, columns), k + 1);
+            let near = Tensor::cat(&parts(n, COLUMNS).map(near).collect::<Vec<_>>(), 1);
             // The point itself comes first.
-            let nearest = distances.topk(k + 1, 1, false, true).0.narrow(1, 1, k);
-            radii.narrow(0, start, len).copy_(&nearest);
+            let nearest = near.topk(k + 1, 1, false, true).0.narrow(1, 1, k);
+            part.of(&radii).copy_(&nearest);
         }
         radii
     }
 }
 
-/// Rows of a block of distances: 20 MB in f64 for 10,000 columns.
-const BLOCK: i64 = 256;
+/// Some of each row of `x`, `[n, m]`, among them its `count` least.
+///
+/// They are in the groups of columns whose least numbers are the `count` least of all groups'; so only these need be sorted.
+fn with_the_least(x: &Tensor, count: i64) -> Tensor {
+    const GROUP: i64 = 32;
+    let (n, m) = x.size2().expect("a matrix");
+    let groups = m / GROUP;
+    if groups <= count {
+        return x.shallow_clone();
+    }
+    let grouped = x.narrow(1, 0, groups * GROUP).reshape([n, GROUP, groups]);
+    let chosen = grouped.amin([1], true).topk(count, 2, false, false).1;
+    let members = grouped.gather(2, &chosen.expand([n, GROUP, count], false), false);
+    let rest = x.narrow(1, groups * GROUP, m - groups * GROUP);
+    Tensor::cat(&[members.reshape([n, GROUP * count]), rest], 1)
+}
 
-/// `(start, len)` of the blocks that `n` rows fall into.
-fn blocks(n: i64) -> impl Iterator<Item = (i64, i64)> {
-    (0..n).step_by(BLOCK as usize).map(move |start| (start, BLOCK.min(n - start)))
+/// Rows of a tile of distances.
+const ROWS: i64 = 256;
+/// Its columns: with these rows 2 MB in f64.
+const COLUMNS: i64 = 1024;
+
+/// Some of many rows.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    start: i64,
+    len: i64,
+}
+
+impl Part {
+    /// These rows of `all`, which share its memory.
+    fn of(self, all: &Tensor) -> Tensor {
+        all.narrow(0, self.start, self.len)
+    }
+}
+
+/// The parts that `n` rows fall into, of `len` each but for the last.
+fn parts(n: i64, len: i64) -> impl Iterator<Item = Part> {
+    (0..n).step_by(len as usize).map(move |start| Part { start, len: len.min(n - start) })
 }
 
 fn count(mask: &Tensor) -> i64 {
@@ -235,10 +296,10 @@ mod tests {
         assert_eq!(scores, PrecisionRecall { precision: 0.75, recall: 1.0 });
     }
 
-    /// More rows than a block has, and a last block that is not full.
+    /// More rows and columns than a tile has, and last tiles that are not full.
     #[test]
-    fn blocks_do_not_show() {
-        let (real, fake) = (features(700, 5, 0), features(600, 5, 1) * 1.1);
+    fn tiles_do_not_show() {
+        let (real, fake) = (features(1100, 5, 0), features(1300, 5, 1) * 1.1);
         let distances = |x: &Tensor, y: &Tensor| {
             let apart = x.to_kind(Kind::Double).unsqueeze(1) - y.to_kind(Kind::Double).unsqueeze(0);
             apart.square().sum_dim_intlist(2, false, Kind::Double)
@@ -253,7 +314,7 @@ mod tests {
         assert_eq!(scores.precision, share(&inside_real.any_dim(0, false)));
         assert_eq!(scores.recall, share(&inside_fake.any_dim(1, false)));
         let scores = density_coverage(&real, &fake, 3).unwrap();
-        assert_eq!(scores.density, count(&inside_real) as f64 / 1800.0);
+        assert_eq!(scores.density, count(&inside_real) as f64 / 3900.0);
         assert_eq!(scores.coverage, share(&inside_real.any_dim(1, false)));
     }
 
