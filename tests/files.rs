@@ -50,6 +50,8 @@ fn a_comparison_has_every_score_or_the_reason_why_not() {
         for key in ["images", "seconds", "flops", "images_per_second"] {
             assert!(row["train"][key].as_f64().is_some_and(|x| x > 0.0), "{key}: {row}");
         }
+        let [seconds, loader] = ["seconds", "loader_seconds"].map(|key| row["train"][key].as_f64());
+        assert!(loader.is_some_and(|x| x > 0.0) && loader < seconds, "{row}");
         assert!(row["sampling"]["network_calls"].as_u64().is_some_and(|calls| calls > 0));
         let scores = &row["scores"];
         for score in [

@@ -79,6 +79,9 @@ pub struct Training {
     pub images: u64,
     /// Seconds spent in steps.
     pub seconds: f64,
+    /// Those of them that went into waiting for a batch.
+    #[serde(default)]
+    pub loader_seconds: f64,
     /// Floating-point operations.
     pub flops: f64,
     /// Images seen over seconds spent.

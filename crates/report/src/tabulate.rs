@@ -92,6 +92,8 @@ impl Results {
         table.text("train_budget", |row| row.train.budget.clone(), |_| String::new());
         table.text("train_images", |row| row.train.images.to_string(), |_| String::new());
         table.text("train_seconds", |row| row.train.seconds.to_string(), |_| String::new());
+        let loader = |row: &ModelRow| row.train.loader_seconds.to_string();
+        table.text("train_loader_seconds", loader, |_| String::new());
         table.text("train_flops", |row| row.train.flops.to_string(), |_| String::new());
         let rate = |row: &ModelRow| row.train.images_per_second.to_string();
         table.text("train_images_per_second", rate, |_| String::new());

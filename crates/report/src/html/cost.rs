@@ -14,6 +14,8 @@ pub fn table(context: &Context<'_>) -> String {
     table.count("images", |row| row.train.images as f64);
     table.count("FLOPs", |row| row.train.flops);
     table.model_number("seconds", Better::None, |row| row.train.seconds);
+    let loader = |row: &ModelRow| 100.0 * row.train.loader_seconds / row.train.seconds;
+    table.model_number("loader %", Better::Lower, loader);
     table.model_number("images/s", Better::Higher, |row| row.train.images_per_second);
     let arithmetic = |row: &ModelRow| Cell::Text(row.train.precision.clone());
     table.column("arithmetic", Better::None, arithmetic, |_| Cell::Text(String::new()));
@@ -24,7 +26,7 @@ pub fn table(context: &Context<'_>) -> String {
     table.column("peak MB", Better::Lower, memory, |_| Cell::Text(String::new()));
     table.count("calls", |row| row.sampling.network_calls as f64);
     table.model_number("ms/image", Better::Lower, |row| 1e3 * row.sampling.seconds_per_image);
-    let groups = [("model", 1), ("training", 6), ("sampling", 2)];
+    let groups = [("model", 1), ("training", 7), ("sampling", 2)];
     let shown = context.render(&table.table, "cost", "Cost", &groups);
     shown + &details("What the columns mean", &glossary(&table.table)) + &levels::table(context)
 }

@@ -4,7 +4,7 @@ use super::markup::definitions;
 use crate::table::Table;
 
 /// What the columns mean, and which way is good.
-pub const MEANINGS: [(&str, &str); 34] = [
+pub const MEANINGS: [(&str, &str); 35] = [
     (
         "FD",
         "Fréchet distance between Gaussians fitted to features of the images and of real ones. Lower is better; as many real test images do not reach 0.",
@@ -45,6 +45,10 @@ pub const MEANINGS: [(&str, &str); 34] = [
     ("images", "Training images seen, repeats counted."),
     ("FLOPs", "Floating-point operations of training, counted."),
     ("seconds", "Seconds spent in training steps."),
+    (
+        "loader %",
+        "Share of these seconds in which training waited for its next images. Lower is better.",
+    ),
     ("images/s", "Training images a second. Higher is better."),
     (
         "arithmetic",

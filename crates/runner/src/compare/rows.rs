@@ -236,6 +236,7 @@ fn training(experiment: &Experiment, config: &ModelConfig, summary: &Summary) ->
         },
         images: summary.images,
         seconds: summary.seconds,
+        loader_seconds: summary.loader_seconds,
         flops: summary.flops,
         images_per_second: summary.images_per_second,
         precision: summary.precision.name().to_owned(),

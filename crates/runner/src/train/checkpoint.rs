@@ -25,6 +25,9 @@ pub struct State {
     pub images: u64,
     /// Seconds spent training, over all sittings.
     pub seconds: f64,
+    /// Those of them that went into waiting for a batch.
+    #[serde(default)]
+    pub loader_seconds: f64,
     /// Length of `metrics.jsonl`: what a killed run logged beyond it is cut off.
     pub metrics_bytes: u64,
 }

@@ -38,6 +38,9 @@ pub struct Summary {
     pub images: u64,
     /// Seconds spent in steps, over all sittings.
     pub seconds: f64,
+    /// Those of them that went into waiting for a batch. On a GPU, which may have work left meanwhile, not all of them are lost.
+    #[serde(default)]
+    pub loader_seconds: f64,
     /// Multiply-adds times two.
     pub flops: f64,
     /// Images seen over seconds spent.
@@ -289,7 +292,9 @@ impl<'a> Session<'a> {
                 progress: plan.progress(state.step),
             };
             let start = Instant::now();
-            let scalars = trainer.step(&loader.next(), &context)?;
+            let batch = loader.next();
+            state.loader_seconds += start.elapsed().as_secs_f64();
+            let scalars = trainer.step(&batch, &context)?;
             means.add(scalars);
             state.step += 1;
             state.images += plan.batch_size;
@@ -349,6 +354,7 @@ impl<'a> Session<'a> {
             steps: state.step,
             images: state.images,
             seconds: state.seconds,
+            loader_seconds: state.loader_seconds,
             flops: plan.flops_per_image * state.images as f64,
             images_per_second: state.images as f64 / state.seconds.max(1e-9),
             precision: plan.precision,
