@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from processor import processor
+
 HERE = Path(__file__).resolve().parent
 EXPERIMENT = HERE.parent / "experiments" / "fashion-mnist.yaml"
 PEERS = ["vae", "gan", "autoregressive", "diffusion"]
@@ -46,13 +48,6 @@ def run(command, **options):
     """One piece, to its end; its lines are the user's."""
     if code := subprocess.run([str(x) for x in command], **options).returncode:
         sys.exit(f"{' '.join(map(str, command))} failed with {code}")
-
-
-def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
 
 
 def train_peer(program, args, name):

@@ -8,6 +8,8 @@ import statistics
 import subprocess
 from pathlib import Path
 
+from processor import processor
+
 FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
 # Where networks have their width: paths into a family's section.
 WIDTHS = {
@@ -17,13 +19,6 @@ WIDTHS = {
     "diffusion": ["network.widths"],
 }
 COLORS = dict(zip(FAMILIES, ["#4477aa", "#ee6677", "#228833", "#aa3377"]))
-
-
-def processor():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
 
 
 class Bench:

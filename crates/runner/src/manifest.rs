@@ -15,7 +15,8 @@ pub struct Manifest {
     pub libtorch: String,
     /// Operating system and architecture.
     pub platform: String,
-    /// Processor, as the operating system names it.
+    /// Processor, as the operating system names it, and the best of its instructions: one name stands for processors that differ
+    /// in them, and so in speed, by several times.
     pub processor: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
@@ -38,7 +39,9 @@ impl Manifest {
             paragone: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: LIBTORCH.to_owned(),
             platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-            processor: processor(),
+            processor: std::fs::read_to_string("/proc/cpuinfo")
+                .ok()
+                .and_then(|info| processor(&info)),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             threads: experiment.train.threads().unwrap_or_else(|| tch::get_num_threads() as u64),
             seed: experiment.seed,
@@ -49,8 +52,36 @@ impl Manifest {
     }
 }
 
-fn processor() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim().to_owned())
+/// From Linux's `cpuinfo`.
+fn processor(info: &str) -> Option<String> {
+    let value = |key: &str| {
+        let line = info.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim())
+    };
+    let flags: Vec<&str> = value("flags").unwrap_or_default().split_whitespace().collect();
+    let vectors = [("avx512f", "AVX-512"), ("avx2", "AVX2")];
+    let vectors = vectors.into_iter().find(|(flag, _)| flags.contains(flag));
+    let bf16 = Some(("avx512_bf16", "bf16")).filter(|(flag, _)| flags.contains(flag));
+    let best: Vec<&str> = vectors.into_iter().chain(bf16).map(|(_, name)| name).collect();
+    let name = value("model name")?;
+    Some(if best.is_empty() { name.to_owned() } else { format!("{name} ({})", best.join(", ")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_is_named_with_the_best_of_its_instructions() {
+        let named = |flags: &str| {
+            processor(&format!(
+                "processor\t: 0\nmodel name\t: Some Name 9\nflags\t\t: fpu {flags}\n"
+            ))
+        };
+        assert_eq!(named("fma avx2 avx512f avx512_bf16").unwrap(), "Some Name 9 (AVX-512, bf16)");
+        assert_eq!(named("avx2 avx512f").unwrap(), "Some Name 9 (AVX-512)");
+        assert_eq!(named("avx avx2").unwrap(), "Some Name 9 (AVX2)");
+        assert_eq!(named("sse2").unwrap(), "Some Name 9");
+        assert_eq!(processor("processor\t: 0\n"), None);
+    }
 }
