@@ -6,8 +6,10 @@ from common import SeededNoise
 
 STEPS = 4
 # Largest differences in f32. Sampled levels may differ where a uniform falls on a step of a distribution: a share of pixels.
-# AdamW makes whole steps of gradients that are nothing but rounding, such as that of the bias of a GAN's last features.
-LIMITS = {"loss": 1e-4, "gradient": 1e-4, "samples": 1e-4, "pixels": 1e-3, "steps": 0.1}
+# Where rounding takes a number across the kink of a ReLU, one pixel's gradient differs: of a parameter of each position, such as the
+# autoregressive model's, that has been 7e-4. AdamW makes whole steps of gradients that are nothing but rounding, such as that of the
+# bias of a GAN's last features.
+LIMITS = {"loss": 1e-4, "gradient": 2e-3, "samples": 1e-4, "pixels": 1e-3, "steps": 0.1}
 # Roundings of bf16, which both sides make in slightly different places.
 LIMITS_BF16 = {"loss": 1e-2, "gradient": 0.1, "samples": 1e-4, "pixels": 1e-3, "steps": 0.5}
 
