@@ -1,10 +1,10 @@
 //! Scores from nearest neighbours: precision and recall (Kynkäänniemi et al. 2019, eq. 1), density and coverage (Naeem et
 //! al. 2020, eq. 3 and 5).
 //!
-//! Distances come from matrix products in f64, tile by tile: so memory stays small for any number of images, and what is compared
-//! is still in the cache. They are rounded to f32 before they are compared: a pair then has one distance, whichever block or product it comes from,
-//! which decides the ties in sets that share images. As in the `prdc` package a ball does not include its border, and an
-//! image is no neighbour of itself.
+//! Distances come from matrix products in f64, tile by tile: so memory stays small for any number of images, and what is
+//! compared is still in the cache. They are rounded to f32 before they are compared: a pair then has one distance,
+//! whichever tile or product it comes from, which decides the ties in sets that share images. As in the `prdc` package a
+//! ball does not include its border, and an image is no neighbour of itself.
 
 use crate::{
     MetricError, Result,
