@@ -33,7 +33,7 @@ def parse():
         parser.error(f"no family {', '.join(sorted(unknown))}")
     args.families = args.families or FAMILIES
     if not args.precisions:
-        # Elsewhere it is emulated, which takes many times as long.
+        # Elsewhere it gains no time.
         with open("/proc/cpuinfo") as info:
             args.precisions = ["f32", "bf16"] if "avx512_bf16" in info.read() else ["f32"]
     if args.quick:

@@ -20,6 +20,10 @@ pub struct Autocast {
 impl Autocast {
     /// Turns autocast to `kind` (`BFloat16` or `Half`) on for operations on `device`, or off for `None`.
     ///
+    /// A CPU that does not compute in bf16 computes in f32 what autocast would have it compute in 16 bits, its input and output
+    /// rounded to them: the same numbers but for the order of sums, a little slower than f32. (libtorch's own way there is to
+    /// take many times as long.)
+    ///
     /// # Errors
     /// For any other kind, and for devices that are neither CPU nor CUDA.
     pub fn enter(device: Device, kind: Option<Kind>) -> Result<Autocast, Error> {
@@ -28,6 +32,9 @@ impl Autocast {
             Device::Cuda(_) => true,
             _ => return Err(Error::Autocast { device, kind }),
         };
+        if kind.is_some() && !computes_in_bf16(device) {
+            emulate()?;
+        }
         let before = state(cuda)?;
         let inside = match kind {
             None => ffi::AutocastState { enabled: 0, ..before },
@@ -50,8 +57,6 @@ impl Drop for Autocast {
 }
 
 /// Whether a device has instructions for bf16: CPUs with AVX-512's, and CUDA from Ampere on (older GPUs are not told apart).
-///
-/// Without them libtorch emulates it: on a CPU with AVX2 only, training steps take many times as long as in f32.
 pub fn computes_in_bf16(device: Device) -> bool {
     match device {
         Device::Cuda(_) => true,
@@ -59,6 +64,12 @@ pub fn computes_in_bf16(device: Device) -> bool {
         Device::Cpu => std::arch::is_x86_feature_detected!("avx512bf16"),
         _ => false,
     }
+}
+
+/// Has autocast on the CPU, of every thread and from the first call on, compute in f32 between roundings.
+fn emulate() -> Result<(), Error> {
+    // SAFETY: the function takes nothing.
+    unsafe { ffi::check("autocast", ffi::torch_ext_autocast_emulate()) }
 }
 
 fn state(cuda: bool) -> Result<ffi::AutocastState, Error> {
@@ -96,6 +107,54 @@ mod tests {
             drop(guard);
             assert_eq!(product_kind(), Kind::Float);
             assert_eq!(state(false).unwrap(), before);
+        }
+    }
+
+    /// With instructions for bf16 or without them: values and gradients are those of f64 on rounded values, rounded.
+    #[test]
+    fn computes_between_roundings() {
+        tch::manual_seed(5);
+        let values = |size: &[i64]| Tensor::randn(size, (Kind::Float, CPU));
+        let image = || [values(&[2, 5, 6, 6]), values(&[4, 5, 3, 3]), values(&[4])];
+        let rows = || [values(&[7, 5]), values(&[4, 5]), values(&[4])];
+        let rounded = |x: &Tensor| x.to_kind(Kind::BFloat16).to_kind(Kind::Double);
+        type Operator = fn(&[Tensor]) -> Tensor;
+        let operators: [(&str, [Tensor; 3], Operator); 4] = [
+            ("conv2d", image(), |x| x[0].conv2d(&x[1], Some(&x[2]), 1, 1, 1, 1)),
+            ("linear", rows(), |x| x[0].linear(&x[1], Some(&x[2]))),
+            ("addmm", rows(), |x| x[2].addmm(&x[0], &x[1].tr())),
+            ("matmul", rows(), |x| x[0].matmul(&x[1].tr())),
+        ];
+        for (name, arguments, operator) in operators {
+            let of = |arguments: &[Tensor], seen: &dyn Fn(Tensor) -> Tensor| {
+                let arguments: Vec<Tensor> =
+                    arguments.iter().map(|x| x.copy().set_requires_grad(true)).collect();
+                let y = seen(operator(&arguments));
+                y.square().sum(y.kind()).backward();
+                let gradients = arguments.iter().map(Tensor::grad).filter(Tensor::defined);
+                [y.detach()].into_iter().chain(gradients).collect::<Vec<_>>()
+            };
+            let got = {
+                let _guard = Autocast::enter(CPU, Some(Kind::BFloat16)).unwrap();
+                of(&arguments, &|y| {
+                    assert_eq!(y.kind(), Kind::BFloat16, "{name}");
+                    y.to_kind(Kind::Float)
+                })
+            };
+            let want = of(&arguments.each_ref().map(rounded), &|y| {
+                // Rounded without rounding its gradient, which in the network above is the next operator's business.
+                &y + (rounded(&y) - &y).detach()
+            });
+            assert_eq!(got.len(), want.len(), "{name}");
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                let error = (got.to_kind(Kind::Double) - want).norm() / want.norm();
+                assert!(error.double_value(&[]) < 3e-3, "{name}, {i}: {error}");
+                if i == 0 {
+                    let exact = got.to_kind(Kind::Double).eq_tensor(want);
+                    let share = exact.to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+                    assert!(share > 0.97, "{name}: {share} of the numbers are the nearest of bf16");
+                }
+            }
         }
     }
 

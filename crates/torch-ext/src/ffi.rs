@@ -28,6 +28,7 @@ unsafe extern "C" {
         weight_decay: f64,
         eps: f64,
     ) -> *mut c_char;
+    pub fn torch_ext_autocast_emulate() -> *mut c_char;
     pub fn torch_ext_autocast_get(cuda: i32, state: *mut AutocastState) -> *mut c_char;
     pub fn torch_ext_autocast_set(cuda: i32, state: *const AutocastState) -> *mut c_char;
     pub fn torch_ext_flops_start(so_far: *mut u64) -> *mut c_char;

@@ -46,12 +46,12 @@ pub struct TrainConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the device computes in it, f32 where it would have to be emulated, which takes many times as long.
+    /// bf16 where the device computes in it, f32 where it would only round to it.
     #[default]
     Auto,
     /// 32-bit floating point throughout.
     F32,
-    /// bfloat16 under autocast, with f32 weights and losses.
+    /// bfloat16 under autocast, with f32 weights and losses. A processor that does not compute in it rounds to it, which gains no time.
     Bf16,
 }
 

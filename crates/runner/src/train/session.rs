@@ -141,8 +141,7 @@ impl<'a> Session<'a> {
         let precision = self.precision();
         if precision == Precision::Bf16 && !torch_ext::computes_in_bf16(self.device) {
             crate::log::note(&format!(
-                "{}: this {} has no arithmetic in bf16 and emulates it, which takes many times as long as f32; \
-                 `precision: auto` takes what is fast",
+                "{}: this {} has no arithmetic in bf16: it computes in f32 and rounds to bf16, which gains no time",
                 self.name,
                 device_kind(self.device)
             ));
