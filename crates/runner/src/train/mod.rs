@@ -1,7 +1,9 @@
 //! Training: one step, the loop around it, and what survives a stop.
 
 mod checkpoint;
+mod due;
 mod ema;
+mod means;
 mod optimizer;
 mod plan;
 mod session;

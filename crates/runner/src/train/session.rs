@@ -2,10 +2,12 @@
 
 use super::{
     Checkpoints, Plan, Snapshots, State, Trainer, TrainerOptions,
+    due::Due,
+    means::Means,
     plan::{self, Measured},
 };
 use crate::{
-    config::{Experiment, Interval, ModelConfig, ModelTrain, Precision, TrainConfig},
+    config::{Experiment, ModelConfig, ModelTrain, Precision, TrainConfig},
     data::RunData,
     draw::Drawing,
     files::{Lock, ModelDir, create_dir, read_json, read_json_if_there, remove_asides, write_json},
@@ -19,12 +21,8 @@ use anyhow::{Context, Result, bail, ensure};
 use paragone_core::{DataSpec, StepContext};
 use paragone_data::Tokenizer;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-use tch::{Device, Tensor};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use tch::Device;
 
 /// What training cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -404,87 +402,9 @@ fn log(record: &Record, metrics: &mut MetricsLog, events: &mut Events) -> Result
     metrics.append(record)
 }
 
-/// Tells when it is time to do something again.
-#[derive(Debug)]
-enum Due {
-    EverySteps(u64),
-    Every { period: Duration, last: Instant },
-}
-
-impl Due {
-    fn new(interval: Interval, steps: u64) -> Self {
-        match interval {
-            Interval::Share(share) => Self::EverySteps(((share * steps as f64) as u64).max(1)),
-            Interval::Seconds(seconds) => {
-                Self::Every { period: Duration::from_secs_f64(seconds), last: Instant::now() }
-            }
-        }
-    }
-
-    /// Whether it is time after `step` steps; if so, the clock starts again.
-    fn now(&mut self, step: u64) -> bool {
-        match self {
-            Self::EverySteps(steps) => step.is_multiple_of(*steps),
-            Self::Every { period, last } => {
-                let due = last.elapsed() >= *period;
-                if due {
-                    *last = Instant::now();
-                }
-                due
-            }
-        }
-    }
-}
-
 /// `cpu` or `cuda`.
 pub fn device_kind(device: Device) -> &'static str {
     if device.is_cuda() { "cuda" } else { "cpu" }
-}
-
-/// Running sums of scalars, kept on the device between two records.
-#[derive(Debug, Default)]
-struct Means {
-    sums: BTreeMap<String, (Tensor, u64)>,
-    steps: u64,
-    seconds: f64,
-}
-
-impl Means {
-    fn add(&mut self, scalars: Vec<(String, Tensor)>) {
-        self.steps += 1;
-        for (name, value) in scalars {
-            match self.sums.get_mut(&name) {
-                Some((sum, count)) => {
-                    *sum += value;
-                    *count += 1;
-                }
-                None => {
-                    self.sums.insert(name, (value.detach().copy(), 1));
-                }
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.steps == 0
-    }
-
-    fn not_finite(&self) -> Vec<String> {
-        let bad = |sum: &Tensor| !sum.double_value(&[]).is_finite();
-        self.sums.iter().filter(|(_, (sum, _))| bad(sum)).map(|(name, _)| name.clone()).collect()
-    }
-
-    fn take(&mut self, state: &State, batch_size: u64) -> Record {
-        let mean = |(sum, count): (Tensor, u64)| sum.double_value(&[]) / count as f64;
-        let taken = std::mem::take(self);
-        Record {
-            step: state.step,
-            images: state.images,
-            seconds: state.seconds,
-            images_per_second: (taken.steps * batch_size) as f64 / taken.seconds.max(1e-9),
-            scalars: taken.sums.into_iter().map(|(name, sum)| (name, mean(sum))).collect(),
-        }
-    }
 }
 
 /// The losses behind the progress bar: everything but the gradient norms.
