@@ -21,8 +21,8 @@ impl Autocast {
     /// Turns autocast to `kind` (`BFloat16` or `Half`) on for operations on `device`, or off for `None`.
     ///
     /// A CPU that does not compute in bf16 computes in f32 what autocast would have it compute in 16 bits, its input and output
-    /// rounded to them: the same numbers but for the order of sums, a little slower than f32. (libtorch's own way there is to
-    /// take many times as long.)
+    /// rounded to them: the same numbers but for the order of sums, in about the time of f32, where libtorch's own kernels take
+    /// many times as long. The first such call decides so for all threads.
     ///
     /// # Errors
     /// For any other kind, and for devices that are neither CPU nor CUDA.
