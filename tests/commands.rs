@@ -96,6 +96,7 @@ fn eval_scores_again() {
 #[test]
 fn eval_takes_features_with_a_network_from_a_file() {
     let out = copy_of_finished("eval-torchscript");
+    let before = snapshot(&out);
     let path = out.with_file_name("mean.pt");
     let example = [Tensor::zeros([1, 3, 8, 8], (Kind::Float, Device::Cpu))];
     let mut mean = |x: &[Tensor]| vec![x[0].mean_dim([2i64].as_slice(), false, None).flatten(1, 2)];
@@ -112,6 +113,14 @@ fn eval_takes_features_with_a_network_from_a_file() {
     let protocol = &json(&to.join("results.json"))["protocol"]["test"];
     let name = "torchscript/mean (8 px, mean [0.0, 0.0, 0.0], std [1.0, 1.0, 1.0])";
     assert_eq!(protocol["features"], name, "{protocol}");
+    // For likelihood no features are asked, nor for most families how images are drawn.
+    let sampler = "models.diffusion.sampler.steps=3";
+    go("eval", &out, &["--set", sampler, "--out", &text(&to)]).expect(0);
+    let after = snapshot(&out);
+    for family in families() {
+        let likelihood = Path::new(family).join("scores-likelihood.json");
+        assert_eq!(before[&likelihood], after[&likelihood], "{family}: measured again");
+    }
 
     fs::write(&path, "no module").expect("a file");
     let refused = go("eval", &out, &["--set", &features(&path)]).expect(2);
@@ -134,20 +143,37 @@ fn compare_lays_runs_side_by_side() {
     assert!(height > alone + 16 * families().len() as u32, "{height} of {alone}");
 
     // Trained on other images, or scored otherwise: the scores mean something else.
-    let refused = |file: &str, from: &str, to: &str, says: &str| {
+    let change = |file: &str, from: &str, to: &str| {
         let path = other.join(file);
         let before = fs::read_to_string(&path).expect("a file");
         assert!(before.contains(from), "{from} in {before}");
         fs::write(&path, before.replace(from, to)).expect("a changed file");
+        move || fs::write(path, before).expect("the file as it was")
+    };
+    let refused = |says: &str| {
         let never = text(&dir.join("never"));
         paragone(&["compare", &runs[0], &runs[1], "--out", &never]).expect(2).says(&[says]);
         assert!(!dir.join("never").exists());
-        fs::write(&path, before).expect("the file as it was");
     };
-    refused("experiment.yaml", "flip: false", "flip: true", "flip is false against true");
+    let restore = change("experiment.yaml", "flip: false", "flip: true");
+    refused("flip is false against true");
+    restore();
     let scores = format!("{}/scores.json", families()[0]);
     let [four, eight] = [4, 8].map(|images| format!("\"likelihood_images\": {images}"));
-    refused(&scores, &four, &eight, "likelihood_images is 8 against 4");
+    let restore_scores = change(&scores, &four, &eight);
+    let restore = change("experiment.yaml", "likelihood_images: 4", "likelihood_images: 8");
+    refused("likelihood_images is 8 against 4");
+    restore();
+
+    // Scored under other settings than its run has, as after a stop in between: not what the run says it is.
+    paragone(&["compare", &runs[0], &runs[1], "--out", &out]).expect(0).says(&[
+        families()[0],
+        "scored under other settings",
+        "paragone eval",
+    ]);
+    let results = json(&dir.join("both/results.json"));
+    assert_eq!(results["rows"].as_array().map(Vec::len), Some(2 * families().len() - 1));
+    restore_scores();
 
     // Another training set.
     let manifest = other.join("manifest.json");

@@ -12,10 +12,11 @@ use paragone::{
     families::Model,
     train::{Trainer, named_variables},
 };
-use paragone_core::Progress;
+use paragone_core::{LikelihoodMethod, Noise, Progress};
 use serde_json::Value as Json;
 use serde_yaml::Value;
 use std::ops::ControlFlow;
+use tch::{Device, Tensor};
 
 /// The checks of this subject.
 pub const CHECKS: &[Check] = checks![
@@ -23,6 +24,7 @@ pub const CHECKS: &[Check] = checks![
     sampling_keys_need_no_other_weights,
     sampling_keys_train_the_same_weights,
     sampling_costs_rise,
+    likelihood_depends_on_what_it_says,
 ];
 
 /// Each key of the tiny section in turn, with other values.
@@ -72,7 +74,8 @@ fn sampling_keys_train_the_same_weights(subject: &Subject) -> Result<()> {
     Ok(())
 }
 
-/// Samplers of other costs change sampling keys only, and each takes more network calls than the one before.
+/// Samplers of other costs change sampling keys only, and each takes more network calls than the one before, none as many as
+/// the configuration's own.
 fn sampling_costs_rise(subject: &Subject) -> Result<()> {
     let coded = Coded::new(Coded::GRAY);
     let tiny = subject.tiny();
@@ -83,21 +86,57 @@ fn sampling_costs_rise(subject: &Subject) -> Result<()> {
         }
         section
     };
-    let mut last = 0;
-    for model in tiny.sampling_costs() {
-        ensure!(weights(&*model) == weights(&*tiny), "{:?} needs other weights", model.to_value());
-        if model.validate(&coded.data).is_err() {
-            continue;
-        }
-        let (_vars, built) = build(&*model, &coded.data)?;
+    let calls = |model: &dyn Model| -> Result<u64> {
+        let (_vars, built) = build(model, &coded.data)?;
         let mut calls = 0;
         let mut count = |progress: Progress| {
             calls = progress.call;
             ControlFlow::Continue(())
         };
         let _image = sample(&*built, &coded.conditions(&[1]), &[0], &mut count)?;
+        Ok(calls)
+    };
+    let (own, mut last) = (calls(&*tiny)?, 0);
+    for model in tiny.sampling_costs() {
+        ensure!(weights(&*model) == weights(&*tiny), "{:?} needs other weights", model.to_value());
+        if model.validate(&coded.data).is_err() {
+            continue;
+        }
+        let calls = calls(&*model)?;
         ensure!(calls > last, "a sampler of {calls} network calls follows one of {last}");
+        ensure!(calls != own, "a sampler of other costs has the {own} network calls of tiny");
         last = calls;
+    }
+    Ok(())
+}
+
+/// The runner measures no second likelihood where the configurations for it are equal, so the figures must be.
+fn likelihood_depends_on_what_it_says(subject: &Subject) -> Result<()> {
+    let coded = Coded::new(Coded::GRAY);
+    let seeds = [0, 1, 2];
+    let figures = |model: &dyn Model| -> Result<Vec<(LikelihoodMethod, Tensor)>> {
+        let (vars, built) = build(model, &coded.data)?;
+        // Networks begin with layers of zeros, behind which nothing shows.
+        for (_, mut variable) in named_variables(&vars) {
+            tch::no_grad(|| variable += variable.randn_like() * 0.1);
+        }
+        let Ok(likelihood) = built.likelihood() else { return Ok(Vec::new()) };
+        let (batch, noise) = (coded.batch(&seeds), Noise::new(seeds.to_vec(), Device::Cpu));
+        let nats = |method: LikelihoodMethod| -> Result<_> {
+            let nats = tch::no_grad(|| {
+                likelihood
+                    .nats(&method, &batch, &noise, &mut |_: Progress| ControlFlow::Continue(()))
+            })?;
+            Ok((method, nats))
+        };
+        likelihood.methods().into_iter().map(nats).collect()
+    };
+    let tiny = subject.tiny();
+    let (want, section) = (figures(&*tiny)?, tiny.for_likelihood().to_value());
+    for Variant { what, model } in sampling_variants(subject, &coded)? {
+        if model.for_likelihood().to_value() == section {
+            ensure!(figures(&*model)? == want, "{what} changes a likelihood, which was not said");
+        }
     }
     Ok(())
 }

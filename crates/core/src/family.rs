@@ -24,10 +24,16 @@ pub trait Family: Debug + Send + 'static {
     /// training.
     const SAMPLING_KEYS: &'static [&'static str] = &[];
 
-    /// The same model with a sampler of other costs, from few network calls to many: what a curve of quality against calls
-    /// is drawn through. They differ in [`Family::SAMPLING_KEYS`] only; empty for a family that cannot choose.
+    /// The same model with a sampler of other costs than `config`'s, from few network calls to many: what a curve of quality
+    /// against calls is drawn through. They differ in [`Family::SAMPLING_KEYS`] only; empty for a family that cannot choose.
     fn sampling_costs(_config: &Self::Config) -> Vec<Self::Config> {
         Vec::new()
+    }
+
+    /// `config` with all that no likelihood depends on as by default: of two that are then equal, a likelihood of one is
+    /// the other's.
+    fn likelihood_config(config: &Self::Config) -> Self::Config {
+        config.clone()
     }
 
     /// A configuration small enough to train in a test within seconds: on 400 batches of 32 gray images of 8×8 it learns to

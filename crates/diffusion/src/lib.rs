@@ -72,12 +72,26 @@ impl Family for Diffusion {
             SamplerName::Consistency => [1, 2, 4, 8, 16],
             _ => [3, 5, 10, 20, 50],
         };
-        let steps = steps.into_iter().filter(|&steps| steps <= config.num_timesteps);
+        let own = config.sampler.num_steps(config.num_timesteps);
+        let steps =
+            steps.into_iter().filter(|&steps| steps <= config.num_timesteps && steps != own);
         let with = |steps| DiffusionConfig {
             sampler: SamplerConfig { steps: Some(steps), ..config.sampler.clone() },
             ..config.clone()
         };
         steps.map(with).collect()
+    }
+
+    fn likelihood_config(config: &DiffusionConfig) -> DiffusionConfig {
+        let default = DiffusionConfig::default();
+        let clip_denoised = config.sampler.clip_denoised;
+        DiffusionConfig {
+            sampler: SamplerConfig { clip_denoised, ..default.sampler },
+            inpaint: default.inpaint,
+            edit: default.edit,
+            inversion_steps: default.inversion_steps,
+            ..config.clone()
+        }
     }
 
     fn validate(config: &DiffusionConfig, data: &DataSpec) -> Result<()> {

@@ -28,6 +28,9 @@ pub trait Model: Debug + Send {
     /// [`Family::sampling_costs`].
     fn sampling_costs(&self) -> Vec<Box<dyn Model>>;
 
+    /// [`Family::likelihood_config`].
+    fn for_likelihood(&self) -> Box<dyn Model>;
+
     /// [`Family::validate`].
     fn validate(&self, data: &DataSpec) -> Result<()>;
 
@@ -88,6 +91,10 @@ impl<F: Family> Model for Of<F> {
     fn sampling_costs(&self) -> Vec<Box<dyn Model>> {
         let boxed = |config| Box::new(Self(config)) as Box<dyn Model>;
         F::sampling_costs(&self.0).into_iter().map(boxed).collect()
+    }
+
+    fn for_likelihood(&self) -> Box<dyn Model> {
+        Box::new(Self(F::likelihood_config(&self.0)))
     }
 
     fn validate(&self, data: &DataSpec) -> Result<()> {

@@ -53,6 +53,10 @@ impl Family for Vae {
         }
     }
 
+    fn likelihood_config(config: &VaeConfig) -> VaeConfig {
+        VaeConfig { inpaint_sweeps: VaeConfig::default().inpaint_sweeps, ..config.clone() }
+    }
+
     fn validate(config: &VaeConfig, data: &DataSpec) -> Result<()> {
         config.validate(data)
     }

@@ -29,6 +29,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::SamplingKeySizesWeights, "sampling_keys_need_no_other_weights"),
     (Flaw::SamplingKeyScalesLoss, "sampling_keys_train_the_same_weights"),
     (Flaw::CostsFall, "sampling_costs_rise"),
+    (Flaw::SamplingKeyScalesNats, "likelihood_depends_on_what_it_says"),
     (Flaw::NeedsGray, "gray_and_colour_work"),
     (Flaw::NeedsClasses, "classless_images_work"),
     (Flaw::NeedsNoText, "captioned_images_work"),

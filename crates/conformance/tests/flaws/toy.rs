@@ -22,6 +22,7 @@ pub enum Flaw {
     SamplingKeySizesWeights,
     SamplingKeyScalesLoss,
     CostsFall,
+    SamplingKeyScalesNats,
     NeedsGray,
     NeedsClasses,
     NeedsNoText,
@@ -144,6 +145,10 @@ impl Family for Toy {
             config
         };
         steps.map(with).to_vec()
+    }
+
+    fn likelihood_config(config: &ToyConfig) -> ToyConfig {
+        ToyConfig { sampler: ToySampler::default(), ..config.clone() }
     }
 
     fn validate(config: &ToyConfig, data: &DataSpec) -> Result<()> {
@@ -417,6 +422,7 @@ impl Likelihood for ToyModel {
             Flaw::BatchStatistics => pixels = &pixels - pixels.mean_dim(0, true, Kind::Double),
             Flaw::EveryImageIsAsLikely => pixels = pixels.zeros_like() + 1.0,
             Flaw::ForgetsHalfThePixels => pixels *= 0.5,
+            Flaw::SamplingKeyScalesNats => pixels *= self.config.sampler.steps as f64,
             _ => {}
         }
         self.report(&batch.images, on_step)?;

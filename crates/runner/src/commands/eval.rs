@@ -29,10 +29,11 @@ pub fn execute(args: &EvalArgs) -> Result<ExitCode> {
         anyhow::bail!("{} decides training, and eval does not train", change.key);
     }
     let _lock = run.lock()?;
+    // First of all: should this be stopped, the scores that are there are of other settings than the run's, which says so.
+    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     let Some(unscored) = evaluate::evaluate_run(&experiment, &data, &run, device)? else {
         return Ok(ExitCode::from(EXIT_INTERRUPTED as u8));
     };
-    write_atomically(&run.experiment(), experiment.to_yaml().as_bytes())?;
     let out = args.out.clone().unwrap_or_else(|| run.comparison());
     let compared = Compared::read(&run)?;
     let Some(table) = compare::write(&[compared], &data, &out, device)? else {

@@ -56,10 +56,16 @@ impl Compared {
                     "{name} was scored by another version; `paragone eval {path}` scores it anew"
                 )
             })?;
+            let at = dir.path().display();
             match (summary, scores) {
+                (None, _) => note(&format!("{at} is not trained to its end")),
+                (_, None) => note(&format!("{at} is not scored")),
+                (_, Some(scores)) if !scores.settings.are_of(&experiment, model)? => {
+                    note(&format!(
+                        "{at} was scored under other settings than the run's; `paragone eval {path}` scores it anew"
+                    ))
+                }
                 (Some(summary), Some(scores)) => models.push(Model { name, summary, scores }),
-                (None, _) => note(&format!("{} is not trained to its end", dir.path().display())),
-                (_, None) => note(&format!("{} is not scored", dir.path().display())),
             }
         }
         let calibration = read_json(&run.calibration()).with_context(|| {

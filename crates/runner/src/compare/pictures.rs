@@ -4,6 +4,7 @@ use super::{Compared, Model, tasks};
 use crate::{
     data::RunData,
     draw::Drawing,
+    evaluate::{Kept, Samples},
     interrupt,
     prompts::{Prompts, column_labels, real_images},
     strips::Scene,
@@ -126,17 +127,14 @@ fn of_model(
 }
 
 /// Samples with the training and the test image nearest to each, the most suspicious first; none where they were not looked
-/// for.
+/// for, or the samples are no longer there.
 fn neighbours(run: &Compared, model: &Model, data: &RunData) -> Result<Option<Figure>> {
     let Some(repetition) = &model.scores.repetition else { return Ok(None) };
     let suspects = &repetition.pixels.suspects[..repetition.pixels.suspects.len().min(PAIRS)];
     let seed = *run.experiment.eval.seeds.first().context("an evaluation seed")?;
-    let file = run.run.model(&model.name).scored_images(seed);
-    let tensors = Tensor::read_safetensors(&file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    let Some((_, samples)) = tensors.into_iter().find(|(name, _)| name == "images") else {
-        return Ok(None);
-    };
+    let source = model.scores.settings.source(&run.experiment, data)?;
+    let kept = Kept::new(&run.run.model(&model.name), seed).read(&source);
+    let Some(Samples { levels: samples, .. }) = kept else { return Ok(None) };
     let pick = |images: &Tensor, row: fn(&Suspect) -> i64| {
         let rows: Vec<i64> = suspects.iter().map(row).collect();
         images.index_select(0, &Tensor::from_slice(&rows))

@@ -71,10 +71,10 @@ impl<'a> CurveReference<'a> {
         Ok(Some(Self { extractor, judge, split, neighbours, k, floor, samples, basis }))
     }
 
-    fn score(&self, levels: &Tensor, prompts: &Prompts) -> Result<PointScores> {
-        let features = self.extractor.features(levels)?;
-        let distance = self.split.reference.frechet_distance(&features)?;
-        let neighbours = precision_recall(&self.neighbours, &features, self.k)?;
+    /// The scores of images by their features.
+    fn score(&self, levels: &Tensor, features: &Tensor, prompts: &Prompts) -> Result<PointScores> {
+        let distance = self.split.reference.frechet_distance(features)?;
+        let neighbours = precision_recall(&self.neighbours, features, self.k)?;
         let accuracy = self.judge.and_then(|judge| prompts.accuracy(judge, levels));
         Ok(PointScores {
             frechet_distance: distance,
@@ -99,6 +99,8 @@ pub struct Subject<'a> {
     pub prompts: &'a Prompts,
     /// The headline's samples, u8 `[n, c, h, w]`.
     pub levels: &'a Tensor,
+    /// Their features.
+    pub features: &'a Tensor,
     /// What one of them cost: network calls and seconds.
     pub cost: (u64, f64),
     /// Training FLOPs an image.
@@ -126,7 +128,8 @@ pub fn draw(
         prompts: &prompts,
         memo: Memo::read(dir.curve_points()),
     };
-    let end = reference.score(&subject.levels.narrow(0, 0, n as i64), points.prompts)?;
+    let first = |rows: &Tensor| rows.narrow(0, 0, n as i64);
+    let end = reference.score(&first(subject.levels), &first(subject.features), &prompts)?;
     let mut curves = Curves { samples: reference.samples, ..Curves::default() };
 
     for snapshot in Snapshots::read(&dir.snapshots())? {
@@ -158,7 +161,7 @@ pub fn draw(
         let config = ModelConfig { model: other, ..config.clone() };
         let section = super::model::section(&config);
         let spec = &crate::files::read_json(&dir.data())?;
-        if section == source.model || config.model.validate(spec).is_err() {
+        if config.model.validate(spec).is_err() {
             continue;
         }
         let title = format!("{} at other costs", config.name);
@@ -174,7 +177,6 @@ pub fn draw(
         });
     }
     curves.sampling.sort_by_key(|point| point.network_calls);
-    curves.sampling.dedup_by_key(|point| point.network_calls);
 
     let wanted = &experiment.eval.curves;
     let conditional = subject.prompts.differ();
@@ -278,7 +280,11 @@ impl Points<'_> {
             };
             let Some(Samples { levels, cost }) = request.draw(&model()?)? else { return Ok(None) };
             Ok(Some(Point {
-                scores: reference.score(&levels, prompts)?,
+                scores: reference.score(
+                    &levels,
+                    &reference.extractor.features(&levels)?,
+                    prompts,
+                )?,
                 network_calls: cost.network_calls,
                 seconds_per_image: cost.seconds / prompts.len() as f64,
             }))

@@ -21,6 +21,7 @@ pub use inpainting::Holes;
 pub use likelihood::{LikelihoodScore, TrainTestGap};
 pub use model::{ModelScores, Settings};
 pub use references::{BySplit, References, Scored, SplitScores};
+pub use samples::{Kept, Samples};
 pub use truth::nearest;
 
 use crate::{

@@ -50,6 +50,49 @@ impl Settings {
         let weights = hash_of_file(&Checkpoints::new(dir.checkpoints()).latest_ema()?)?;
         Ok(Self { basis: basis.clone(), model: section(config), weights })
     }
+
+    /// Whether a model that an experiment describes so is scored under them.
+    pub fn are_of(&self, experiment: &Experiment, config: &ModelConfig) -> Result<bool> {
+        let eval = serde_json::to_value(&experiment.eval)?;
+        Ok(self.model == section(config) && self.basis.eval == eval)
+    }
+
+    /// What the samples are drawn from.
+    pub fn source(&self, experiment: &Experiment, data: &RunData) -> Result<Source> {
+        Ok(Source {
+            version: super::SAMPLES_VERSION,
+            model: self.model.clone(),
+            weights: self.weights.clone(),
+            train_hash: data.train.hash.clone(),
+            captions_hash: match &data.spec.text {
+                Some(_) => Some(data.test()?.hash.clone()),
+                None => None,
+            },
+            batch_size: experiment.eval.batch_size,
+            device: self.basis.device.clone(),
+        })
+    }
+
+    /// What a part of the scores depends on that the headline's features and the judge are asked for. `eval`: what of that
+    /// section it depends on.
+    fn judged_by_features(&self, eval: serde_json::Value) -> Self {
+        let basis = Basis { eval, other_features_hashes: Vec::new(), ..self.basis.clone() };
+        Self { basis, ..self.clone() }
+    }
+
+    /// The same of a part that only the judge is asked for.
+    fn judged(&self, eval: serde_json::Value) -> Self {
+        let settings = self.judged_by_features(eval);
+        Self { basis: Basis { features_hash: String::new(), ..settings.basis }, ..settings }
+    }
+
+    /// The same of likelihood, for which no network is asked but the model, nor all of that.
+    fn measured(&self, eval: serde_json::Value, config: &ModelConfig) -> Self {
+        let settings = self.judged(eval);
+        let basis = Basis { judge_hash: None, ..settings.basis };
+        let model = config.model.for_likelihood();
+        Self { basis, model: section(&ModelConfig { model, ..config.clone() }), ..settings }
+    }
 }
 
 /// A model's section of the experiment.
@@ -154,18 +197,7 @@ pub fn score(
     let eval = &experiment.eval;
     let trained = Trained::load(config, dir, device)?;
     let prompts = Prompts::representative(data, eval.samples)?;
-    let source = Source {
-        version: super::SAMPLES_VERSION,
-        model: settings.model.clone(),
-        weights: settings.weights.clone(),
-        train_hash: data.train.hash.clone(),
-        captions_hash: match &trained.spec.text {
-            Some(_) => Some(data.test()?.hash.clone()),
-            None => None,
-        },
-        batch_size: eval.batch_size,
-        device: settings.basis.device.clone(),
-    };
+    let source = settings.source(experiment, data)?;
 
     let mut sets = Vec::new();
     let mut cost = Cost::default();
@@ -204,7 +236,7 @@ pub fn score(
             let request = request(eval.seeds[0]);
             let of = json!([eval.batch_size, eval.samples, eval.seeds[0]]);
             let make = || captions.score_model(references, &request, &sets[0], &trained);
-            match part("captions", &settings, of, dir, make)? {
+            match part("captions", settings.judged(of), dir, make)? {
                 Some(scores) => Some(scores),
                 None => return Ok(None),
             }
@@ -215,7 +247,7 @@ pub fn score(
         Some(inpainting) => {
             let of = json!([eval.batch_size, eval.inpainting, eval.reference]);
             let make = || inpainting.score_model(&trained, eval.batch_size, device);
-            match part("inpainting", &settings, of, dir, make)? {
+            match part("inpainting", settings.judged_by_features(of), dir, make)? {
                 Some(scores) => Some(scores),
                 None => return Ok(None),
             }
@@ -226,7 +258,7 @@ pub fn score(
         Some(editing) => {
             let of = json!([eval.batch_size, eval.editing]);
             let make = || editing.score_model(&trained, eval.batch_size, device);
-            match part("editing", &settings, of, dir, make)? {
+            match part("editing", settings.judged(of), dir, make)? {
                 Some(scores) => Some(scores),
                 None => return Ok(None),
             }
@@ -254,7 +286,8 @@ pub fn score(
     let repetition = scene.repeats.map(|r| r.score(&first(&sets[0]), &first(&drawn_features[0])));
     let repetition = repetition.transpose()?;
     let of = json!([eval.batch_size, eval.likelihood_images, scene.repeats.is_some()]);
-    let likelihood = part("likelihood", &settings, of, dir, || likelihoods(scene, &trained))?;
+    let likelihood =
+        part("likelihood", settings.measured(of, config), dir, || likelihoods(scene, &trained))?;
     let Some((likelihood, train_test_gap)) = likelihood else { return Ok(None) };
     let curves = match scene.curves {
         None => Curves::default(),
@@ -267,6 +300,7 @@ pub fn score(
                 source: &source,
                 prompts: &prompts,
                 levels: &sets[0],
+                features: &drawn_features[0],
                 cost: (cost.network_calls, seconds_per_image),
                 flops_per_image: plan.flops_per_image,
                 trained: (summary.images, summary.seconds),
@@ -299,16 +333,13 @@ pub fn score(
 }
 
 /// A part of the scores that takes long: from the model's folder, or made and kept there, so that neither a stop nor a change of
-/// anything else in `eval` makes it anew. `eval`: what of that section it depends on. `None` when the user asked to stop.
+/// anything else makes it anew. `settings`: what it depends on. `None` when the user asked to stop.
 fn part<T: Clone + Serialize + DeserializeOwned>(
     name: &str,
-    settings: &Settings,
-    eval: serde_json::Value,
+    settings: Settings,
     dir: &ModelDir,
     make: impl FnOnce() -> Result<Option<T>>,
 ) -> Result<Option<T>> {
-    let basis = Basis { eval, other_features_hashes: Vec::new(), ..settings.basis.clone() };
-    let settings = Settings { basis, ..settings.clone() };
     Memo::read(dir.part_of_scores(name)).get_or_make(settings, make)
 }
 

@@ -138,7 +138,8 @@ impl Request<'_> {
 }
 
 /// Images on disk, for other scores, and for anyone to score by other means.
-struct Kept {
+#[derive(Debug)]
+pub struct Kept {
     images: PathBuf,
     source: PathBuf,
 }
@@ -147,13 +148,14 @@ struct Kept {
 const IMAGES: &str = "images";
 
 impl Kept {
-    fn new(dir: &ModelDir, seed: u64) -> Self {
+    /// Those of an evaluation seed.
+    pub fn new(dir: &ModelDir, seed: u64) -> Self {
         let images = dir.scored_images(seed);
         Self { source: images.with_extension("json"), images }
     }
 
     /// The images and what they cost, if they were drawn from `source`; files that do not parse are drawn again.
-    fn read(&self, source: &Source) -> Option<Samples> {
+    pub fn read(&self, source: &Source) -> Option<Samples> {
         let (drawn_from, cost): (Source, Cost) = read_json(&self.source).ok()?;
         let tensors = (drawn_from == *source).then(|| Tensor::read_safetensors(&self.images))?;
         let (_, levels) = tensors.ok()?.into_iter().find(|(name, _)| name == IMAGES)?;
