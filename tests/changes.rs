@@ -173,6 +173,12 @@ fn training_begins_with_another_models_weights() {
     let row = &json(&out.join("comparison/results.json"))["rows"][0];
     assert!(row["train"]["budget"].as_str().expect("a budget").contains(&from), "{row}");
 
+    // What is there is kept until it is sure that a new training can begin.
+    let before = snapshot(&out);
+    let lost = format!("{}=nowhere/model", still[2]);
+    run(&path, &out, &["--fresh", "--set", &lost]).expect(2).says(&["nowhere/model"]);
+    assert_eq!(before, snapshot(&out));
+
     // By its name, with room for two trainings at a time: the second waits for the first.
     let text = fs::read_to_string(&path).expect("an experiment");
     let mut root: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");

@@ -80,6 +80,13 @@ fn read(file: &Path, set: &ImageSet, extractor: &dyn FeatureExtractor) -> Option
 fn write(file: &Path, features: &Tensor) -> Result<()> {
     create_dir(file.parent().context("the cache has no folder")?)?;
     let aside = aside(file);
-    write_tensors(&[(FEATURES.to_owned(), features.shallow_clone())], &aside)?;
-    fs::rename(&aside, file).with_context(|| format!("cannot write {}", file.display()))
+    let written = write_tensors(&[(FEATURES.to_owned(), features.shallow_clone())], &aside)
+        .and_then(|()| {
+            fs::rename(&aside, file).with_context(|| format!("cannot write {}", file.display()))
+        });
+    if written.is_err() {
+        // On a full disk, what was written of it would be in the way of all else.
+        let _ = fs::remove_file(&aside);
+    }
+    written
 }

@@ -51,7 +51,7 @@ fn run_one(args: &RunArgs, experiment: &Experiment, run: &RunDir) -> Result<Exit
     if let n @ 1.. = data.cut_captions() {
         note(&format!("of {n} training captions only the first {MOST_TOKENS} words are read"));
     }
-    check_models(experiment, &data, run, device)?;
+    check_models(args, experiment, &data, run, device)?;
     evaluate::check(experiment, &data, device)?;
     if args.dry_run {
         return dry_run(experiment, &data, run, device);
@@ -101,13 +101,15 @@ fn open_data(args: &RunArgs, experiment: &Experiment) -> Result<RunData> {
 
 /// Checks what only the built models know.
 fn check_models(
+    args: &RunArgs,
     experiment: &Experiment,
     data: &RunData,
     run: &RunDir,
     device: Device,
 ) -> Result<()> {
     experiment.models.iter().try_for_each(|model| {
-        Session::new(experiment, &model.name, data, run.model(&model.name), device)?.check()
+        Session::new(experiment, &model.name, data, run.model(&model.name), device)?
+            .check(args.fresh)
     })
 }
 
@@ -271,8 +273,12 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// One model's training: one generator of random numbers, one peak-memory figure, one failure.
 fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Result<Child> {
-    let program = std::env::current_exe().context("cannot find this program's file")?;
-    let mut command = Command::new(program);
+    let mut program = std::env::current_exe().context("cannot find this program's file")?;
+    if cfg!(target_os = "linux") && !program.exists() {
+        // A build since the start has put another file in its place; the one that runs is still to be had.
+        program = "/proc/self/exe".into();
+    }
+    let mut command = Command::new(&program);
     command.arg("train").arg(run.path()).args(["--model", name, "--follow-parent"]);
     command.args(["--device", args.device.device.as_str()]);
     command.arg("--datasets").arg(&args.datasets.datasets);
@@ -282,7 +288,8 @@ fn start_training(args: &RunArgs, run: &RunDir, name: &str, plain: bool) -> Resu
     if plain {
         command.arg("--plain");
     }
-    command.stdin(Stdio::piped()).spawn().context("cannot start a training process")
+    let started = command.stdin(Stdio::piped()).spawn();
+    started.with_context(|| format!("cannot start a training by {}", program.display()))
 }
 
 /// A model that could not be trained to its end, or not scored.

@@ -16,7 +16,9 @@ impl Due {
         match interval {
             Interval::Share(share) => Self::EverySteps(((share * steps as f64) as u64).max(1)),
             Interval::Seconds(seconds) => {
-                Self::Every { period: Duration::from_secs_f64(seconds), last: Instant::now() }
+                // More seconds than a duration holds: never.
+                let period = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+                Self::Every { period, last: Instant::now() }
             }
         }
     }
@@ -58,5 +60,6 @@ mod tests {
         *last -= Duration::from_secs(3600);
         assert!(due.now(2));
         assert!(!due.now(3));
+        assert!(!Due::new(Interval::Seconds(1e300), 10).now(1));
     }
 }

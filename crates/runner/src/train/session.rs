@@ -46,7 +46,7 @@ pub struct Summary {
     /// The plan's.
     #[serde(default)]
     pub precision: Precision,
-    /// Most memory that the training process held; that of its last sitting when it was resumed.
+    /// Most memory that a training process held, of all sittings.
     pub peak_memory_bytes: Option<u64>,
 }
 
@@ -164,8 +164,8 @@ impl<'a> Session<'a> {
     }
 
     /// Checks what only a built model knows: that the phases named in the experiment are its own, and that it can begin with the
-    /// weights that it is to begin with.
-    pub fn check(&self) -> Result<()> {
+    /// weights that it is to begin with, unless it has begun. `fresh`: what it has done so far does not count.
+    pub fn check(&self, fresh: bool) -> Result<()> {
         let ModelTrain { phases, from, .. } = &self.config.train;
         if phases.is_empty() && from.is_none() {
             return Ok(());
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         let mut trainer = self.trainer(self.precision(), 1)?;
         let phases: Vec<_> = trainer.phases().cloned().collect();
         self.experiment.check_phases(self.config, &phases)?;
-        let begun = Checkpoints::new(self.dir.checkpoints()).latest()?.is_some();
+        let begun = !fresh && Checkpoints::new(self.dir.checkpoints()).latest()?.is_some();
         match self.experiment.teacher(self.config) {
             _ if begun => Ok(()),
             None => self.begin(&mut trainer),
@@ -332,6 +332,8 @@ impl<'a> Session<'a> {
                     log(&means.take(&state, plan.batch_size), &mut metrics, &mut events)?;
                 }
                 state.metrics_bytes = metrics.sync()?;
+                state.peak_memory_bytes =
+                    state.peak_memory_bytes.max(torch_ext::peak_memory_bytes());
                 checkpoints.save(trainer, &state, self.train.keep_checkpoints as usize)?;
             }
             if stopping && !last {
@@ -355,7 +357,7 @@ impl<'a> Session<'a> {
             flops: plan.flops_per_image * state.images as f64,
             images_per_second: state.images as f64 / state.seconds.max(1e-9),
             precision: plan.precision,
-            peak_memory_bytes: torch_ext::peak_memory_bytes(),
+            peak_memory_bytes: state.peak_memory_bytes,
         };
         write_json(&self.dir.summary(), &summary)?;
         Ok(Outcome::Finished(summary))
