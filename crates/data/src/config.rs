@@ -52,7 +52,7 @@ pub struct DataConfig {
     pub path: Option<PathBuf>,
     /// Mirror every other training image, left to right. Wrong where left and right mean something, as in digits.
     pub flip: bool,
-    /// Keep the last 5,000 train images out of training, to tune on.
+    /// Keep the last 5,000 train images out of training, to tune on; of `emoji`, as many as are for testing.
     pub validation: bool,
     /// Holes that training shows every model to fill, one kind drawn for each image: half, centre, blocks, strokes, object or
     /// outpaint. Default: none; models learn only to generate, and fill holes by means of their own.

@@ -15,7 +15,8 @@ pub(crate) const VALIDATION_IMAGES: u64 = 5_000;
 pub enum Split {
     /// What models are trained on.
     Train,
-    /// The last 5,000 train images, if the configuration keeps them out of training: to tune on.
+    /// The last 5,000 train images, or as many emoji as are for testing, if the configuration keeps them out of training: to
+    /// tune on.
     Validation,
     /// Never trained or tuned on.
     Test,

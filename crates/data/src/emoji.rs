@@ -24,7 +24,7 @@ const MAKERS: [&str; 2] = ["google", "twitter"];
 const PICTURE: u32 = 64;
 const CELL: u32 = PICTURE + 2;
 
-/// Share of emoji, with all their pictures, that are kept for testing.
+/// Share of emoji, with all their pictures, that are kept for testing; as many again are kept to tune on, if any are.
 const TEST_SHARE: f64 = 0.1;
 
 /// Tones of skin by the code points that ask for them.
@@ -94,14 +94,14 @@ impl Emoji {
         Ok(Self { spec, classes, side: side as u32, folder, parts: Parts::new(config) })
     }
 
-    /// The pictures of either split, in an order of their own: neighbours of the list would look alike.
+    /// The pictures of a split, in an order of their own: neighbours of the list would look alike.
     fn pictures(&self, split: Split) -> Result<Vec<Picture>, DataError> {
         let path = self.spec.locate(&self.folder, 0)?;
         let malformed = |problem: String| DataError::malformed(&path, problem);
         let entries: Vec<Entry> =
             serde_json::from_slice(&file::read(&path)?).map_err(|e| malformed(e.to_string()))?;
         let mut pictures = Vec::new();
-        for entry in entries.iter().filter(|entry| entry.is_tested() == (split == Split::Test)) {
+        for entry in entries.iter().filter(|entry| self.split(entry) == split) {
             if !self.spec.classes.contains(&entry.category) {
                 return Err(malformed(format!("unknown category {}", entry.category)));
             }
@@ -119,6 +119,15 @@ impl Emoji {
         }
         pictures.sort_by_cached_key(|picture| number(&picture.caption));
         Ok(pictures)
+    }
+
+    /// The split that an emoji is in.
+    fn split(&self, entry: &Entry) -> Split {
+        match entry.draw() / TEST_SHARE {
+            ..1.0 => Split::Test,
+            ..2.0 if self.parts.validation => Split::Validation,
+            _ => Split::Train,
+        }
     }
 
     /// Pictures with their levels, `[c, h, w]`.
@@ -168,8 +177,9 @@ fn chosen(known: &[String], asked: &[String]) -> Result<Vec<String>, DataError> 
 }
 
 impl Entry {
-    fn is_tested(&self) -> bool {
-        Random::new(&[number(&self.unified)]).unit() < TEST_SHARE
+    /// A number of its own in [0, 1).
+    fn draw(&self) -> f64 {
+        Random::new(&[number(&self.unified)]).unit()
     }
 
     /// Its name in each tone of skin, and where that is.
@@ -212,15 +222,27 @@ impl Dataset for Emoji {
             (0..MAKERS.len()).into_par_iter().map(|i| self.sheet(i)).collect::<Result<_, _>>()?;
         let pictures = self.pictures(split)?;
         let mut drawn = self.draw(&pictures, &sheets)?;
-        if split != Split::Test {
-            // One flag may fly over several countries: what is tested was never seen under another name either.
-            let pictures = self.pictures(Split::Test)?;
-            let tested = self.draw(&pictures, &sheets)?;
-            let tested: HashSet<Vec<u8>> = tested.into_iter().map(|(_, pixels)| pixels).collect();
-            drawn.retain(|(_, pixels)| !tested.contains(pixels));
+        // One flag may fly over several countries: what is tested was never seen under another name either.
+        let unseen: &[Split] = match split {
+            Split::Train => &[Split::Validation, Split::Test],
+            Split::Validation => &[Split::Test],
+            Split::Test | Split::HeldOut => &[],
+        };
+        for &other in unseen {
+            let pictures = self.pictures(other)?;
+            let kept_out = self.draw(&pictures, &sheets)?;
+            let kept_out: HashSet<Vec<u8>> =
+                kept_out.into_iter().map(|(_, pixels)| pixels).collect();
+            drawn.retain(|(_, pixels)| !kept_out.contains(pixels));
         }
         let n = drawn.len() as u64;
-        let rows = self.parts.rows(self.name(), split, n, n)?;
+        let rows = match split {
+            Split::Validation if self.parts.validation => 0..n,
+            // What is kept to tune on is not among these.
+            _ => {
+                Parts { validation: false, ..self.parts.clone() }.rows(self.name(), split, n, n)?
+            }
+        };
         let drawn = &drawn[rows.start as usize..rows.end as usize];
         let pixels: Vec<u8> = drawn.iter().flat_map(|(_, pixels)| pixels).copied().collect();
         let classes = drawn.iter().map(|(picture, _)| picture.class).collect();
@@ -325,6 +347,24 @@ mod tests {
         assert!(splits.values().all(|of| of.iter().all(|split| *split == of[0])));
         let tested = splits.values().filter(|of| of[0] == Split::Test).count();
         assert!((1..12).contains(&tested), "{tested}");
+    }
+
+    #[test]
+    fn what_is_tuned_on_is_neither_trained_on_nor_tested() {
+        let folder = folder();
+        let (whole, parted) =
+            (DataConfig::default(), DataConfig { validation: true, ..DataConfig::default() });
+        let [whole, parted] = [whole, parted].map(|config| open(&folder, &config));
+        let names = |emoji: &Emoji, split| -> HashSet<String> {
+            let captions = emoji.load(split).unwrap().captions.unwrap();
+            captions.iter().map(|caption| caption.split(',').next().unwrap().to_owned()).collect()
+        };
+        let (train, held) = (names(&parted, Split::Train), names(&parted, Split::Validation));
+        assert!(!held.is_empty() && train.is_disjoint(&held));
+        assert_eq!(names(&whole, Split::Train), &train | &held);
+        assert_eq!(names(&whole, Split::Test), names(&parted, Split::Test));
+        let error = whole.load(Split::Validation).unwrap_err().to_string();
+        assert!(error.contains("data.validation"), "{error}");
     }
 
     #[test]

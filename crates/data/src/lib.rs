@@ -106,7 +106,8 @@ fn check(condition: Condition, classes: &[String], captions: bool) -> Result<(),
         }
         Condition::Text if !captions => (
             "text",
-            "the images have no captions: put them into metadata.jsonl, or use class or none",
+            "the images have no captions: put them into metadata.jsonl beside the images (where there are train/ and test/, one \
+             into each), or use class or none",
         ),
         _ => return Ok(()),
     };

@@ -9,6 +9,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+/// The file that lists images with their captions.
+pub(super) const METADATA: &str = "metadata.jsonl";
+
 /// An image file with what is known of it.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -28,7 +31,7 @@ struct Line {
 /// The images below a folder, in an order that has nothing to do with their classes and is the same everywhere: that of
 /// the SHA-256 of their paths, relative to the folder.
 pub(super) fn list(root: &Path) -> Result<Vec<Entry>, DataError> {
-    let metadata = root.join("metadata.jsonl");
+    let metadata = root.join(METADATA);
     let mut entries = if metadata.is_file() {
         listed(root, &metadata)?
     } else {

@@ -11,7 +11,7 @@ use crate::{
     image_file,
 };
 pub(crate) use list::image_files;
-use list::{Entry, list};
+use list::{Entry, METADATA, list};
 use paragone_core::ImageShape;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, fs, path::Path};
@@ -39,7 +39,10 @@ impl Listing {
         let root = config.path.as_deref().ok_or_else(|| needed("path"))?;
         let size = config.size.ok_or_else(|| needed("size"))?;
         let (train, test) = match (root.join("train"), root.join("test")) {
-            (train, test) if train.is_dir() && test.is_dir() => (list(&train)?, list(&test)?),
+            (train, test) if train.is_dir() && test.is_dir() => {
+                no_common_metadata(root)?;
+                (list(&train)?, list(&test)?)
+            }
             _ => {
                 no_lone_part(root)?;
                 split(list(root)?)
@@ -171,6 +174,16 @@ fn no_lone_part(root: &Path) -> Result<(), DataError> {
     Err(DataError::malformed(root, problem))
 }
 
+/// An error for a list beside `train` and `test`, which would not be read.
+fn no_common_metadata(root: &Path) -> Result<(), DataError> {
+    let file = root.join(METADATA);
+    if !file.is_file() {
+        return Ok(());
+    }
+    let problem = "is not read beside `train` and `test`: each needs a list of its own, with file names below it";
+    Err(DataError::malformed(file, problem))
+}
+
 /// Train and test entries of a folder that does not say which is which.
 fn split(mut entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
     let num_test = entries.len().div_ceil(TEST_EVERY).min(entries.len().saturating_sub(1));
@@ -258,6 +271,10 @@ mod tests {
         let data = open(&folder).unwrap();
         assert_eq!(data.load(Split::Train).unwrap().len(), 2);
         assert_eq!(classes(&data.load(Split::Test).unwrap()), [1]);
+        // A list for both would be overlooked.
+        folder.write("metadata.jsonl", br#"{"file_name": "train/a/1.png", "text": "one"}"#);
+        let error = open(&folder).unwrap_err().to_string();
+        assert!(error.contains("metadata.jsonl") && error.contains("list of its own"), "{error}");
     }
 
     #[test]
