@@ -54,7 +54,7 @@ def train_peer(program, args, name):
     """Trains, draws and scores a peer; returns its row."""
     folder = args.out / f"{name}-{args.seconds:g}s{'-bf16' if args.bf16 else ''}"
     environment = {f"{x}_NUM_THREADS": str(args.threads) for x in ("OMP", "MKL")} | {"PYTHONDONTWRITEBYTECODE": "1"}
-    sizes = ["--seconds", f"{args.seconds:g}", "--samples", args.samples, "--threads", args.threads]
+    sizes = ["--seconds", f"{args.seconds:g}", "--samples", args.samples, "--threads", args.threads, "--processor", processor()]
     command = [sys.executable, HERE / "peers/train.py", name, folder, "--data", args.datasets / "fashion-mnist", *sizes]
     run(command + ["--bf16"] * args.bf16, env=os.environ | environment)
 
@@ -74,8 +74,10 @@ def train_peer(program, args, name):
         "precision_score": scored["precision"],
         "recall_score": scored["recall"],
         "protocol": {key: report["protocol"][key] for key in SAME},
+        # Kept from earlier, either may be of another machine.
+        "processor": ", sampled on ".join(dict.fromkeys([trained["processor"], sampled["processor"]])),
     }
-    return folder.name, [row | {"processor": processor()}]
+    return folder.name, [row]
 
 
 def train_ours(program, args):

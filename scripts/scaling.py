@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 from processor import processor
@@ -285,14 +286,21 @@ def main():
         args.windows, args.seconds, args.kept = 1, 0.05, args.out / "scaling.json"
     args.out = args.out or Path("docs")
     machine = f"{args.threads} threads on {processor()}"
-    kept = json.loads(args.kept.read_text()) if args.kept.exists() else {}
-    found = kept.get("found", {}) if kept.get("machine") == machine else {}
+    # The page speaks of one machine and one way to measure: what was measured otherwise is measured again when it is asked for.
+    of = {"machine": machine, "windows": args.windows, "seconds": args.seconds}
+    try:
+        kept = json.loads(args.kept.read_text()) if args.kept.exists() else {}
+    except json.JSONDecodeError as error:
+        sys.exit(f"{args.kept} is damaged ({error}): delete it, and its parts are measured again")
+    found = kept.get("found", {}) if kept.get("of") == of else {}
     bench = Bench(args)
     for part in args.parts or parts:
         print(f"{part}:", flush=True)
         found[part] = getattr(bench, part)()
         args.kept.parent.mkdir(parents=True, exist_ok=True)
-        args.kept.write_text(json.dumps({"machine": machine, "found": found}))
+        aside = args.kept.with_name(f".{args.kept.name}.tmp")
+        aside.write_text(json.dumps({"of": of, "found": found}))
+        os.replace(aside, args.kept)
     args.out.mkdir(parents=True, exist_ok=True)
     draw(found, args.out / "scaling.png")
     command = f"scripts/scaling --windows {args.windows} --seconds {args.seconds:g}"

@@ -91,6 +91,7 @@ def main():
     parser.add_argument("--samples", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--processor", required=True, help="on which this runs")
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
@@ -107,13 +108,13 @@ def main():
         torch.save(model.state_dict(), args.out / "model.pt")
         versions = {x: importlib.metadata.version(x) for x in ["torch", *model.packages]}
         about = {"system": model.system, "conditional": model.conditional, "note": model.note, "parameters": model.size()}
-        write_json(trained, {**about, **result, "precision": "bf16" if args.bf16 else "f32", "threads": args.threads, "versions": versions})
+        write_json(trained, {**about, **result, "precision": "bf16" if args.bf16 else "f32", "threads": args.threads, "versions": versions, "processor": args.processor})
     if not sampled.exists() or json.loads(sampled.read_text())["samples"] != args.samples:
         images, seconds = draw(args.peer, model, args.samples)
         np.savez_compressed(args.out / "samples.npz", images)
         save_grid(images, args.out / "samples.png")
         (args.out / "scores.json").unlink(missing_ok=True)
-        write_json(sampled, {"samples": args.samples, "seconds": seconds})
+        write_json(sampled, {"samples": args.samples, "seconds": seconds, "processor": args.processor})
 
 
 main()
