@@ -6,6 +6,7 @@ use crate::{
     config::{at, at_mut, key_paths, parse},
     subject::{build, context, options, sample},
     trial::{equal_bits, live},
+    watch::unwatched,
 };
 use anyhow::{Context, Result, ensure};
 use paragone::{
@@ -123,9 +124,8 @@ fn likelihood_depends_on_what_it_says(subject: &Subject) -> Result<()> {
         let Ok(likelihood) = built.likelihood() else { return Ok(Vec::new()) };
         let (batch, noise) = (coded.batch(&seeds), Noise::new(seeds.to_vec(), Device::Cpu));
         let nats = |method: LikelihoodMethod| -> Result<_> {
-            let nats = tch::no_grad(|| {
-                likelihood
-                    .nats(&method, &batch, &noise, &mut |_: Progress| ControlFlow::Continue(()))
+            let nats = unwatched(|on_step| {
+                tch::no_grad(|| likelihood.nats(&method, &batch, &noise, on_step))
             })?;
             Ok((method, nats))
         };
