@@ -4,8 +4,11 @@ use crate::{
     GeneratorConfig,
     blocks::{self, RELU_GAIN, ResidualBlock, leaky_relu},
 };
-use paragone_core::{Conditions, DataSpec, Noise};
-use paragone_nn::{ConditionEmbedding, CrossAttention, KnownPixels, channels_last, depth_to_space};
+use paragone_core::{Conditions, DataSpec, Known, Noise};
+use paragone_nn::{
+    ConditionEmbedding, CrossAttention, EmbeddedConditions, KnownPixels, channels_last,
+    depth_to_space,
+};
 use tch::{
     Device, Kind, Tensor,
     nn::{self, Path},
@@ -46,6 +49,13 @@ pub struct Draw {
     pub z: Tensor,
     /// Standard normal noise maps, each `[n, 1, h, w]`; none: zero everywhere.
     pub pixels: Vec<Tensor>,
+}
+
+impl Draw {
+    /// A latent, `[n, latent_dim]`, and no noise beside it.
+    pub fn without_pixel_noise(z: &Tensor) -> Self {
+        Self { z: z.shallow_clone(), pixels: Vec::new() }
+    }
 }
 
 impl GeneratorNet {
@@ -98,7 +108,21 @@ impl GeneratorNet {
     /// Images f32 `[n, c, h, w]` as the discriminator sees them: bounded by nothing but its verdict. A tanh would have to be
     /// driven far into saturation by a black background, and no gradient leads back from there.
     pub fn forward(&self, draw: &Draw, conditions: &Conditions) -> Tensor {
-        let condition = self.condition.forward(conditions);
+        self.forward_embedded(draw, &self.embed(conditions), conditions.known.as_ref())
+    }
+
+    /// Classes and captions as the generator knows them: whoever shows many latents under the same ones reads these once.
+    pub fn embed(&self, conditions: &Conditions) -> EmbeddedConditions {
+        self.condition.forward(conditions)
+    }
+
+    /// [`GeneratorNet::forward`] under embedded conditions and known pixels.
+    pub fn forward_embedded(
+        &self,
+        draw: &Draw,
+        condition: &EmbeddedConditions,
+        shown: Option<&Known>,
+    ) -> Tensor {
         let vector = condition.vector.to_kind(draw.z.kind());
         let inputs = Tensor::cat(&[&draw.z, &vector], 1); // [n, 2 latent_dim]
         let style = self.mapping.as_ref().map(|[first, second]| {
@@ -108,7 +132,7 @@ impl GeneratorNet {
         let mut x = channels_last(&inputs.apply(&self.base).view([-1, channels, height, width]));
         let mut noise = draw.pixels.iter();
         for Resolution { blocks, words, known, up } in &self.resolutions {
-            if let Some((pixels, known)) = known.as_ref().zip(conditions.known.as_ref()) {
+            if let Some((pixels, known)) = known.as_ref().zip(shown) {
                 x = &x + pixels.forward(known);
             }
             for block in blocks {

@@ -69,17 +69,21 @@ impl Model {
         noise: &Noise,
         on_call: &mut OnSearch<'_>,
     ) -> Result<Tensor> {
+        let embedded = tch::no_grad(|| self.generator.embed(target.conditions));
+        let image = |z: &Tensor| {
+            let known = target.conditions.known.as_ref();
+            self.generator.forward_embedded(&Draw::without_pixel_noise(z), &embedded, known)
+        };
+        let energy = |z: &Tensor| target.energy(z, image(z));
         let mut call = 0;
         let mut report = |z: &Tensor| {
             call += 1;
-            on_call(call, &|| {
-                tch::no_grad(|| self.mean_image(z, target.conditions)).clamp(-1.0, 1.0)
-            })
+            on_call(call, &|| tch::no_grad(|| image(z)).clamp(-1.0, 1.0))
         };
         let mut best: Option<Best> = None;
         for start in 0..STARTS {
             let z = noise.normal(FIRST_START + start, &[self.config.latent_dim]);
-            let energy = tch::no_grad(|| self.energy(&z, target));
+            let energy = tch::no_grad(|| energy(&z));
             let found = Best::or(best, z, energy);
             report(&found.z)?;
             best = Some(found);
@@ -89,7 +93,7 @@ impl Model {
         for step in 0..self.config.inversion_steps {
             let z = search.z.copy().set_requires_grad(true);
             let (energy, gradient) = tch::with_grad(|| -> Result<_> {
-                let energy = self.energy(&z, target);
+                let energy = energy(&z);
                 // The sum: an image's gradient does not depend on the others.
                 let gradient =
                     Tensor::f_run_backward(&[energy.sum(Kind::Float)], &[&z], false, false)?;
@@ -100,22 +104,23 @@ impl Model {
             tch::no_grad(|| search.update(&gradient[0], LR * remaining));
             report(&best.z)?;
         }
-        let energy = tch::no_grad(|| self.energy(&search.z, target));
+        let energy = tch::no_grad(|| energy(&search.z));
         let best = Best::or(Some(best), search.z, energy);
         report(&best.z)?;
         Ok(best.z)
     }
 
-    /// What z shows without pixel noise, f32 `[n, c, h, w]`, not clamped: the search needs its gradient.
+    /// What z shows without pixel noise, f32 `[n, c, h, w]`, not clamped.
     pub(crate) fn mean_image(&self, z: &Tensor, conditions: &Conditions) -> Tensor {
-        let draw = Draw { z: z.shallow_clone(), pixels: Vec::new() };
-        self.generator.forward(&draw, conditions)
+        self.generator.forward(&Draw::without_pixel_noise(z), conditions)
     }
+}
 
-    /// The negative logarithm of p(z) p(x | z) up to a constant, f32 `[n]`.
-    fn energy(&self, z: &Tensor, target: &Target<'_>) -> Tensor {
-        let residual = (self.mean_image(z, target.conditions) - target.images) / PIXEL_STD;
-        let residual = match target.weight {
+impl Target<'_> {
+    /// The negative logarithm of p(z) p(x | z) up to a constant, f32 `[n]`; `image` is what z shows.
+    fn energy(&self, z: &Tensor, image: Tensor) -> Tensor {
+        let residual = (image - self.images) / PIXEL_STD;
+        let residual = match self.weight {
             Some(weight) => residual * weight,
             None => residual,
         };
