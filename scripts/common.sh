@@ -27,8 +27,9 @@ python_with() {
     python=$(cd "$from" && realpath --no-symlinks "$(command -v "$PYTHON")")
     "$python" - "$@" <<'CHECK'
 import importlib.metadata as metadata, os, sys
-there = {distribution.name.lower().replace("_", "-") for distribution in metadata.distributions()}
-lacking = [package for package in sys.argv[1:] if package.split("==")[0].lower() not in there]
+there = {d.name.lower().replace("_", "-"): d.version.split("+")[0] for d in metadata.distributions()}
+asked = [package.split("==") for package in sys.argv[1:]]
+lacking = ["==".join([name, *version]) for name, *version in asked if there.get(name.lower()) not in (version or there.values())]
 if lacking:
     sys.exit(f"PYTHON, {os.environ['PYTHON']}, lacks {', '.join(lacking)}: install them there, or leave PYTHON out")
 CHECK

@@ -3,7 +3,7 @@
 
 use std::{env, path::PathBuf};
 
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "cpp/adamw.cpp",
     "cpp/autocast.cpp",
     "cpp/cross_entropy.cpp",
@@ -13,7 +13,9 @@ const SOURCES: [&str; 10] = [
     "cpp/lists.cpp",
     "cpp/logistic_mixture.cpp",
     "cpp/norm_silu.cpp",
+    "cpp/pin.cpp",
     "cpp/profiler.cpp",
+    "cpp/tf32.cpp",
 ];
 
 fn main() {

@@ -13,7 +13,9 @@ def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=DESCRIPTION)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="28x28 gray, 32x32 colour")
-    parser.add_argument("--precisions", nargs="+", choices=["f32", "bf16"], help="default: both where the processor has bf16")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of both sides; cuda after scripts/setup --cuda, without profiles [cpu]")
+    parser.add_argument("--precisions", nargs="+", choices=["f32", "tf32", "bf16"], help="default: f32, tf32 on a GPU, and bf16 where the device has it")
+    parser.add_argument("--networks", metavar="FILE", help="networks and batches of an experiment's models, such as experiments/gpu/fashion-mnist.yaml, instead of the defaults")
     parser.add_argument("--batch", type=int, help="images in a batch instead of each family's own number")
     parser.add_argument("--sections", nargs="*", choices=SECTIONS, default=SECTIONS, help="none: the comparison of results alone")
     parser.add_argument("--windows", type=int, default=5, help="windows of each side")
@@ -22,7 +24,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))), help="of both sides; default: all cores")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, where it works: minutes for each network")
     parser.add_argument("--allocator", action="store_true", help="PyTorch with glibc's allocator set as we set it for ourselves")
-    parser.add_argument("--experiment", action="store_true", help="a short experiment's time too")
+    parser.add_argument("--experiment", action="store_true", help="a short experiment's time too, in each window: two minutes each")
     parser.add_argument("--quick", action="store_true", help="one step of few images: shows that all works, measures nothing")
     # Given by scripts/bench.
     for name in ("--program", "--binary", "--scratch"):
@@ -32,12 +34,17 @@ def parse():
     if unknown:
         parser.error(f"no family {', '.join(sorted(unknown))}")
     args.families = args.families or FAMILIES
-    if not args.precisions:
+    if args.device == "cuda":
+        args.precisions = args.precisions or ["f32", "tf32", "bf16"]
+        args.sections = [section for section in args.sections if section != "profile"]
+    elif "tf32" in (args.precisions or []):
+        parser.error("tf32 is for --device cuda")
+    elif not args.precisions:
         # Elsewhere it gains no time.
         with open("/proc/cpuinfo") as info:
             args.precisions = ["f32", "bf16"] if "avx512_bf16" in info.read() else ["f32"]
     if args.quick:
-        args.windows, args.seconds, args.images, args.batch = 1, 0.0, [4], args.batch or 4
+        args.windows, args.seconds, args.images, args.batch = 1, 0.0, [4], args.batch or 8
     return args
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import ConditionEmbedding, conv, from_levels, to_levels
+from common import ConditionEmbedding, conv, f32_if, from_levels, to_levels
 from pixel import PixelHead
 
 BATCH_SIZE = 16
@@ -69,7 +69,7 @@ class Net(nn.Module):
             v, h = layer(v, h, biases[2 * i], biases[2 * i + 1])
         h = F.relu(self.head_in(F.relu(h)))
         # The means of narrow logistics need more than bf16.
-        with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu") and not self.pixel.is_mixture):
+        with f32_if(self.pixel.is_mixture, h.device):
             return self.head_out(h.float() if self.pixel.is_mixture else h).float()
 
 
@@ -90,7 +90,7 @@ class Model(nn.Module):
 
     def sample(self, classes, noise, pixels=None):
         """The whole network for every pixel; the first `pixels` pixels only if given."""
-        images = torch.zeros(len(classes), *self.shape)
+        images = torch.zeros(len(classes), *self.shape, device=classes.device)
         for place in range(self.shape[1] * self.shape[2])[:pixels]:
             i, j = divmod(place, self.shape[2])
             params = self.net(images, classes)[:, :, i : i + 1, j : j + 1]

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import math
 import statistics
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from arguments import SHAPES, parse
 from check import check
 from common import Batch, Data, Noise, Trainer
-from machine import Product, print_roofs, seconds
+from machine import Product, compute_in, print_roofs, seconds, wait
 from ours import Ours
 from profiles import GROUPS, REST, shares
 
@@ -33,6 +34,19 @@ def make_batch(n, channels, size):
     return Batch(images, torch.arange(n) % 11), data  # class 10: none
 
 
+def read_networks(path):
+    """The options and the batch of each model of an experiment, by its family."""
+    import yaml
+
+    with open(path) as file:
+        experiment = yaml.safe_load(file)
+    train, models = experiment.get("train", {}), {}
+    for model in experiment["models"].values():
+        config = {key: value for key, value in model.items() if key not in ("family", "train")}
+        models[model["family"]] = config, model.get("train", {}).get("batch_size", train.get("batch_size"))
+    return models
+
+
 def spread(values, scale=1, digits=1):
     low, middle, high = (scale * f(values) for f in (min, statistics.median, max))
     return f"{middle:.{digits}f} [{low:.{digits}f}-{high:.{digits}f}]"
@@ -44,17 +58,21 @@ class Case:
     def __init__(self, args, scratch, family, shape, precision):
         self.args, self.scratch, self.family, self.shape, self.precision = args, scratch, family, shape, precision
         self.module = importlib.import_module(family)
-        self.batch, self.data = make_batch(args.batch or self.module.BATCH_SIZE, *SHAPES[shape])
-        self.options = {**OPTIONS, "bf16": precision == "bf16"}
-        rest = {"threads": args.threads, "sample_batch": SAMPLE_BATCH, **self.options}
-        self.ours = Ours(args.program, scratch, family, self.data, self.batch, **rest)
-        self.losses, self.reference = self.ours.tensors("reference")
+        config, batch_size = args.models.get(family, ({}, self.module.BATCH_SIZE))
+        self.batch, self.data = make_batch(args.batch or batch_size, *SHAPES[shape])
+        self.options = {**OPTIONS, "precision": precision}
+        rest = {"threads": args.threads, "device": args.device, "sample_batch": SAMPLE_BATCH, **self.options}
+        self.ours = Ours(args.program, scratch, family, config, self.data, self.batch, **rest)
+        # PyTorch's side has its batch on the device; ours brings it there in every step, as training does.
+        self.batch = self.batch.to(args.device)
+        self.losses, self.reference = self.ours.tensors("reference", args.device)
+        compute_in(precision)
         self.trainer = self.new_trainer()
 
-    def new_trainer(self):
-        model = self.module.Model(self.ours.model["config"], self.data)
+    def new_trainer(self, precision=None):
+        model = self.module.Model(self.ours.model["config"], self.data).to(self.args.device)
         model.load_state_dict(self.reference["weights"])
-        return Trainer(model, self.ours.model["phases"], **self.options)
+        return Trainer(model, self.ours.model["phases"], **{**self.options, "precision": precision or self.precision})
 
     def compiled(self):
         """A trainer whose losses are compiled, or why there is none."""
@@ -75,12 +93,17 @@ def time_steps(case):
     args, cycle = case.args, case.ours.model["loss_cycle"]
 
     def theirs(trainer, steps):
+        compute_in(trainer.precision)
         start = time.perf_counter()
         for _ in range(steps):
             trainer.step(case.batch)
+        wait(args.device)
         return time.perf_counter() - start
 
     sides = {"ours": lambda steps: case.ours.ask("train", steps)["seconds"], "eager": lambda steps: theirs(case.trainer, steps)}
+    if case.precision != "f32":  # what PyTorch does unless told otherwise
+        default = case.new_trainer("f32")
+        sides["eager, f32"] = lambda steps: theirs(default, steps)
     reason = None
     if args.compile:
         compiled, reason = case.compiled()
@@ -90,9 +113,10 @@ def time_steps(case):
     for side in sides.values():  # in which memory is taken and kernels are made
         slowest = side(cycle) / cycle
     steps = max(1, round(args.seconds / slowest / cycle)) * cycle
-    product, windows = Product(case.precision), []
+    product, windows = Product(case.precision, args.device), []
     for _ in range(args.windows):
         window = {name: side(steps) / steps for name, side in sides.items()}
+        compute_in(case.precision)
         windows.append({**window, "roof": product.flops_per_second(0.1)})
 
     def of(f):
@@ -101,6 +125,7 @@ def time_steps(case):
     ours = of(lambda w: w["ours"])
     row = [case.family, case.shape, case.precision, len(case.batch.images), f"{flops / 1e9:.1f}", spread(ours, 1e3)]
     row += [spread(of(lambda w: w["eager"]), 1e3), spread(of(lambda w: w["eager"] / w["ours"]), digits=2)]
+    row.append(spread(of(lambda w: w["eager, f32"] / w["ours"]), digits=2) if "eager, f32" in sides else "-")
     if args.compile:
         row.append(spread(of(lambda w: w["compiled"] / w["ours"]), digits=2) if "compiled" in sides else "-")
     row += [f"{flops / statistics.median(ours) / 1e9:.0f}"]
@@ -133,7 +158,7 @@ def profile_steps(case):
 
 
 def time_sampling(case, n):
-    model, pixels = case.trainer.model, None
+    model, pixels, device = case.trainer.model, None, case.args.device
     if case.family == "autoregressive":
         pixels = PIXELS
 
@@ -142,12 +167,13 @@ def time_sampling(case, n):
         while start < n:
             size = min(SAMPLE_BATCH, n - start)
             begun = time.perf_counter()
-            classes = torch.arange(start, start + size) % 10
+            classes = torch.arange(start, start + size, device=device) % 10
             with torch.no_grad():
                 if pixels is None:
-                    model.sample(classes, Noise(size))
+                    model.sample(classes, Noise(size, device))
                 else:
-                    model.sample(classes, Noise(size), pixels)
+                    model.sample(classes, Noise(size, device), pixels)
+            wait(device)
             scale = 1 if pixels is None else case.data.size**2 / pixels
             passed += (time.perf_counter() - begun) * scale
             start += size
@@ -155,10 +181,18 @@ def time_sampling(case, n):
                 return passed * n / size
         return passed
 
-    case.ours.ask("sample", n), eager()
-    windows = [(case.ours.ask("sample", n)["seconds"] / n, eager() / n) for _ in range(case.args.windows)]
-    ours, theirs, ratios = zip(*((a, b, b / a) for a, b in windows))
-    return [case.family, case.shape, n, spread(ours, 1e3, 2), spread(theirs, 1e3, 2), spread(ratios, digits=2)]
+    # A discriminator's loss is no pass of the network that draws.
+    has_pass = case.family != "gan"
+
+    def window():
+        one_pass = case.ours.ask("pass", n)["seconds"] / n if has_pass else math.nan
+        return one_pass, case.ours.ask("sample", n)["seconds"] / n, eager() / n
+
+    window()
+    passes, ours, theirs = zip(*(window() for _ in range(case.args.windows)))
+    ratios, calls = [b / a for a, b in zip(ours, theirs)], [b / a for a, b in zip(passes, ours)]
+    row = [case.family, case.shape, n, spread(ours, 1e3, 2), spread(theirs, 1e3, 2), spread(ratios, digits=2)]
+    return row + [spread(calls, digits=2) if has_pass else "-"]
 
 
 def print_table(title, header, rows):
@@ -185,8 +219,9 @@ def time_start(args, scratch):
     rows = [[name, spread([w[name] for w in windows], 1e3, 0)] for name in commands]
     if args.experiment:
         # Two models at a time: their four quarters of a minute are half a minute by the clock.
-        command = [args.binary, "run", "experiments/quickstart.yaml", "--out", f"{scratch}/run", "--set", "train.budget.seconds=15"]
-        rows.append(["quickstart.yaml, 15 s each", f"{1e3 * seconds(lambda: run(*command), 0):.0f}"])
+        command = [args.binary, "run", "experiments/quickstart.yaml", "--out", f"{scratch}/run", "--fresh", "--device", args.device]
+        command += ["--threads", str(args.threads), "--set", "train.budget.seconds=15"]
+        rows.append(["quickstart.yaml, 15 s each", spread([seconds(lambda: run(*command), 0) for _ in range(args.windows)], 1e3, 0)])
     print_table("start-up", ["command", "ms"], rows)
 
 
@@ -196,9 +231,10 @@ def main():
         libc = ctypes.CDLL(None)
         libc.mallopt(-4, 0), libc.mallopt(-1, 2**31 - 1)
     torch.set_num_threads(args.threads)
+    args.models = read_networks(args.networks) if args.networks else {}
     print(f"PyTorch {torch.__version__}, {args.threads} threads, {args.windows} windows; times: median [least-most]")
     if "steps" in args.sections and not args.quick:
-        print_roofs(args.precisions, 0.5, args.windows)
+        print_roofs(args.precisions, 0.5, args.windows, args.device)
     failed, steps, profiles, sampling = [], [], [], []
     print("\nthe same results on the same weights: relative differences", flush=True)
     for shape in args.shapes:
@@ -212,18 +248,20 @@ def main():
                     if "profile" in args.sections:
                         profiles += profile_steps(case)
                     if "sampling" in args.sections and precision == args.precisions[0]:
+                        compute_in("f32")
                         sampling += [time_sampling(case, n) for n in args.images]
     compiled = ["compiled / ours"] if args.compile else []
     if steps:
-        header = ["family", "images", "kind", "batch", "GFLOP", "ours, ms", "eager, ms", "eager / ours", *compiled]
+        header = ["family", "images", "kind", "batch", "GFLOP", "ours, ms", "eager, ms", "eager / ours", "eager in f32 / ours", *compiled]
         header += ["ours, GFLOP/s", "of the product's", "eager's"]
         print_table("a training step", header, steps)
     if profiles:
         print_table("shares of a training step's time", ["family", "images", "kind", "side", *GROUPS, REST], profiles)
     if sampling:
         title = "sampling, f32; an image's ms\n(autoregressive, eager: the whole network for every pixel, "
-        title += f"measured on {PIXELS} pixels of at most {SAMPLE_BATCH} images and scaled)"
-        print_table(title, ["family", "images", "number", "ours", "eager", "eager / ours"], sampling)
+        title += f"measured on {PIXELS} pixels of at most {SAMPLE_BATCH} images and scaled;\n"
+        title += "a pass: our network once on as many images, with the loss, without gradients)"
+        print_table(title, ["family", "images", "number", "ours", "eager", "eager / ours", "ours / a pass"], sampling)
     if "start" in args.sections:
         time_start(args, args.scratch)
     if failed:

@@ -24,6 +24,9 @@ class Batch(NamedTuple):
     images: torch.Tensor  # f32 [n, c, h, w] in [-1, 1]
     classes: torch.Tensor  # i64 [n]
 
+    def to(self, device):
+        return Batch(self.images.to(device), self.classes.to(device))
+
 
 def conv(inputs, outputs, kernel, **options):
     """A convolution that keeps height and width."""
@@ -64,21 +67,21 @@ def from_levels(levels):
 class Noise:
     """The noise of n images as PyTorch users draw it."""
 
-    def __init__(self, n):
-        self.n = n
+    def __init__(self, n, device):
+        self.n, self.device = n, device
 
     def normal(self, draw, shape):
-        return torch.randn(self.n, *shape)
+        return torch.randn(self.n, *shape, device=self.device)
 
     def uniform(self, draw, shape):
-        return torch.rand(self.n, *shape)
+        return torch.rand(self.n, *shape, device=self.device)
 
 
 class SeededNoise:
     """The same numbers as our samplers get for the seeds 0 to n - 1: Philox 4x32-10 (Salmon et al. 2011) and Box-Muller."""
 
-    def __init__(self, n):
-        self.n = n
+    def __init__(self, n, device):
+        self.n, self.device = n, device
 
     def uniform(self, draw, shape):
         size = math.prod(shape)
@@ -92,7 +95,7 @@ class SeededNoise:
             key = [(key[0] + np.uint64(0x9E3779B9)) & low, (key[1] + np.uint64(0xBB67AE85)) & low]
         unit = ((counter >> np.uint64(9)).astype(np.float32) + np.float32(0.5)) / np.float32(8388608)
         unit = unit.transpose(1, 2, 0).reshape(self.n, -1)[:, :size]
-        return torch.from_numpy(unit.copy()).reshape(self.n, *shape)
+        return torch.from_numpy(unit.copy()).to(self.device).reshape(self.n, *shape)
 
     def normal(self, draw, shape):
         size = math.prod(shape)
@@ -116,8 +119,8 @@ def mix(*parts):
 class Trainer:
     """Training as PyTorch users write it. `phases` are what our side says of itself; all steps are at one point of the schedule."""
 
-    def __init__(self, model, phases, *, bf16, seed, ema_half_life, ema_rampup, progress):
-        self.model, self.bf16, self.seed, self.progress = model, bf16, seed, progress
+    def __init__(self, model, phases, *, precision, seed, ema_half_life, ema_rampup, progress):
+        self.model, self.precision, self.seed, self.progress = model, precision, seed, progress
         self.ema_half_life, self.ema_rampup = ema_half_life, ema_rampup
         self.step_number = 0
         self.phases = []
@@ -136,7 +139,7 @@ class Trainer:
         self.ema = [p.detach().clone() for p in self.parameters]
 
     def phase_loss(self, phase, batch):
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.model.loss(phase["name"], batch, self.step_number, self.progress)
 
     def step(self, batch):
@@ -163,6 +166,12 @@ class Trainer:
             for other, named, _ in self.phases:
                 for parameter in named.values():
                     parameter.requires_grad_(other is phase)
+
+
+def f32_if(needed, device):
+    """Autocast off, if it is on and f32 is needed."""
+    kind = device.type
+    return torch.autocast(kind, enabled=torch.is_autocast_enabled(kind) and not needed)
 
 
 def learning_rate(options, progress):

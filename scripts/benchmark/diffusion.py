@@ -143,7 +143,7 @@ class Model(nn.Module):
 
     def error(self, batch):
         x0 = batch.images - self.data.mean
-        sigma = (self.p_mean + self.p_std * torch.randn(len(x0), dtype=torch.float64)).exp()[:, None, None, None]
+        sigma = (self.p_mean + self.p_std * torch.randn(len(x0), dtype=torch.float64, device=x0.device)).exp()[:, None, None, None]
         eps = torch.randn_like(x0)
         f, c_skip, c_out = self.network(x0 + eps * sigma.float(), sigma, batch.classes)
         target = x0 * ((1 - c_skip) / c_out).float() - eps * (c_skip * sigma / c_out).float()
@@ -158,7 +158,7 @@ class Model(nn.Module):
         low, high = -1 - self.data.mean, 1 - self.data.mean
         before = None
         for i, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
-            f, c_skip, c_out = self.network(x, torch.full([len(x), 1, 1, 1], sigma, dtype=torch.float64), classes)
+            f, c_skip, c_out = self.network(x, torch.full([len(x), 1, 1, 1], sigma, dtype=torch.float64, device=x.device), classes)
             denoised = (x * c_skip.float() + f * c_out.float()).clamp(low, high)
             if following == 0:
                 return (denoised + self.data.mean).clamp(-1, 1)

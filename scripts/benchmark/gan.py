@@ -123,9 +123,10 @@ class Model(nn.Module):
         return self.penalized_loss(batch, self.gamma * self.final_gamma**progress / 2 * self.penalty_every)
 
     def fake(self, batch):
-        n = len(batch.images)
-        z = torch.randn(n, self.generator.latent_dim)
-        return self.generator(z, [torch.randn(n, 1, size, size) for size in self.generator.noise_sizes], batch.classes)
+        n, device = len(batch.images), batch.images.device
+        z = torch.randn(n, self.generator.latent_dim, device=device)
+        maps = [torch.randn(n, 1, size, size, device=device) for size in self.generator.noise_sizes]
+        return self.generator(z, maps, batch.classes)
 
     def generator_loss(self, batch):
         fake = self.fake(batch)

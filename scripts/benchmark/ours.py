@@ -7,13 +7,13 @@ from safetensors.torch import load_file, save_file
 
 
 class Ours:
-    def __init__(self, program, scratch, family, data, batch, **options):
+    def __init__(self, program, scratch, family, config, data, batch, **options):
         self.scratch = scratch
         save_file({"images": batch.images, "class": batch.classes}, f"{scratch}/batch.safetensors")
         shape = {"channels": data.channels, "height": data.size, "width": data.size}
         spec = {
             "family": family,
-            "config": {},
+            "config": config,
             "data": {"shape": shape, "num_classes": 10, "text": None, "known_pixels": False, "mean": data.mean, "std": data.std},
             "batch": f"{scratch}/batch.safetensors",
             **options,
@@ -35,11 +35,11 @@ class Ours:
         self.process.stdin.flush()
         return self.answer()
 
-    def tensors(self, command):
+    def tensors(self, command, device="cpu"):
         """What `reference` and `state` answer, and what they write, by the first part of the names."""
         path = f"{self.scratch}/{command}.safetensors"
         answer, groups = self.ask(command, path), {}
-        for name, tensor in load_file(path).items():
+        for name, tensor in load_file(path, device).items():
             first, _, rest = name.partition(".")
             groups.setdefault(first, {})[rest] = tensor
         return answer, groups

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import ConditionEmbedding, conv, depth_to_space, from_levels, space_to_depth, to_levels
+from common import ConditionEmbedding, conv, depth_to_space, f32_if, from_levels, space_to_depth, to_levels
 from pixel import PixelHead
 
 BATCH_SIZE = 64
@@ -124,7 +124,7 @@ class Net(nn.Module):
                 h = group(h, features and features[i], choose)
         h = F.silu(depth_to_space(self.head["expand"](F.silu(h)), self.patch))
         # The means of narrow logistics need more than bf16.
-        with torch.autocast("cpu", enabled=torch.is_autocast_enabled("cpu") and not self.pixel.is_mixture):
+        with f32_if(self.pixel.is_mixture, h.device):
             return self.head["out"](h.float() if self.pixel.is_mixture else h).float()
 
 

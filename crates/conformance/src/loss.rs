@@ -8,7 +8,7 @@ use crate::{
     watch::is_finite,
 };
 use anyhow::{Context, Result, ensure};
-use paragone::train::TrainerOptions;
+use paragone::{config::Precision, train::TrainerOptions};
 use paragone_core::{Batch, Generator, Loss, Phase};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
@@ -146,15 +146,16 @@ fn accumulation_changes_nothing(subject: &Subject) -> Result<()> {
 /// Under autocast a network rounds to eight bits of mantissa, the mathematics of the loss does not.
 fn bf16_changes_little(subject: &Subject) -> Result<()> {
     let coded = Coded::new(Coded::GRAY);
-    let trained = |bf16| -> Result<Vec<(String, Tensor)>> {
-        let mut trainer = subject.trainer(&coded.data, TrainerOptions { bf16, ..options() })?;
+    let trained = |precision| -> Result<Vec<(String, Tensor)>> {
+        let mut trainer =
+            subject.trainer(&coded.data, TrainerOptions { precision, ..options() })?;
         let scalars = trainer.step(&coded.nth_batch(0, 16), &context(0, 8, 16))?;
         for (name, value) in trainer.model_state() {
             ensure!(value.kind() != Kind::BFloat16, "{name} became bf16");
         }
         Ok(scalars)
     };
-    let (full, half) = (trained(false)?, trained(true)?);
+    let (full, half) = (trained(Precision::F32)?, trained(Precision::Bf16)?);
     let mut differ = false;
     for ((name, a), (_, b)) in full.iter().zip(&half) {
         let (a, b) = (a.double_value(&[]), b.double_value(&[]));
@@ -162,7 +163,7 @@ fn bf16_changes_little(subject: &Subject) -> Result<()> {
         ensure!((a - b).abs() <= 0.1 * a.abs().max(0.1), "{name} is {a} in f32 and {b} in bf16");
     }
     ensure!(differ, "autocast changes nothing: no network computes in bf16");
-    equal_bits(&full, &trained(false)?)
+    equal_bits(&full, &trained(Precision::F32)?)
 }
 
 fn lose(model: &dyn Generator, phase: &Phase, batch: &Batch, seed: i64) -> Result<Loss> {

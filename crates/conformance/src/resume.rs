@@ -8,7 +8,10 @@ use crate::{
     watch::unwatched,
 };
 use anyhow::{Context, Result, ensure};
-use paragone::train::{Checkpoints, State, Trainer, TrainerOptions, named_variables, read_tensors};
+use paragone::{
+    config::Precision,
+    train::{Checkpoints, State, Trainer, TrainerOptions, named_variables, read_tensors},
+};
 use tch::Tensor;
 
 /// The checks of this subject.
@@ -38,8 +41,8 @@ fn the_same_seed_trains_the_same_weights(subject: &Subject) -> Result<()> {
 /// Weights, buffers, averages and optimisers, in f32 and in bf16, stopped after an even and after an odd step.
 fn a_resumed_run_equals_an_uninterrupted_one(subject: &Subject) -> Result<()> {
     let coded = Coded::new(Coded::GRAY);
-    for (bf16, stop) in [(false, 3), (true, 4)] {
-        let options = TrainerOptions { bf16, ema_half_life: 20.0, ..options() };
+    for (precision, stop) in [(Precision::F32, 3), (Precision::Bf16, 4)] {
+        let options = TrainerOptions { precision, ema_half_life: 20.0, ..options() };
         let mut uninterrupted = subject.trainer(&coded.data, options.clone())?;
         go(&mut uninterrupted, &coded, 0, STEPS)?;
 
@@ -57,7 +60,7 @@ fn a_resumed_run_equals_an_uninterrupted_one(subject: &Subject) -> Result<()> {
         ensure!(found == state, "{found:?} is not {state:?}");
         go(&mut resumed, &coded, found.step, STEPS)?;
 
-        let what = format!("{}, stopped after step {stop}", if bf16 { "bf16" } else { "f32" });
+        let what = format!("{}, stopped after step {stop}", precision.name());
         let same = |part: &str, of: fn(&Trainer) -> Vec<(String, Tensor)>| {
             equal_bits(&of(&uninterrupted), &of(&resumed))
                 .with_context(|| format!("{what}, {part}"))

@@ -1,7 +1,7 @@
 use crate::Coded;
 use anyhow::{Context, Result};
 use paragone::{
-    config::ModelTrain,
+    config::{ModelTrain, Precision},
     families::{Entry, Model},
     train::{Trainer, TrainerOptions, named_variables},
 };
@@ -100,7 +100,7 @@ pub fn options() -> TrainerOptions {
     TrainerOptions {
         seed: 3,
         device: Device::Cpu,
-        bf16: false,
+        precision: Precision::F32,
         accumulate: 1,
         ema_half_life: 0.0,
         ema_rampup: 0.05,

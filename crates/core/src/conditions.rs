@@ -71,7 +71,7 @@ impl Conditions {
 
     /// The same conditions on another device.
     pub fn to_device(&self, device: Device) -> Self {
-        self.map(|t| t.to_device(device))
+        self.map(|t| torch_ext::upload(t, device))
     }
 
     /// The same, sharing storage.
@@ -173,9 +173,7 @@ impl Batch {
 
     /// The same batch on another device.
     pub fn to_device(&self, device: Device) -> Self {
-        Self {
-            images: self.images.to_device(device),
-            conditions: self.conditions.to_device(device),
-        }
+        let images = torch_ext::upload(&self.images, device);
+        Self { images, conditions: self.conditions.to_device(device) }
     }
 }

@@ -65,7 +65,8 @@ impl Noise {
                 }
             }
         }
-        Tensor::from_slice(&data).reshape([&[self.len()], shape].concat()).to_device(self.device)
+        let values = Tensor::from_slice(&data).reshape([&[self.len()], shape].concat());
+        torch_ext::upload(&values, self.device)
     }
 }
 

@@ -558,6 +558,7 @@ fn a_short_game_covers_both_modes() {
                     &one(mean),
                     &one(square),
                     &one(count),
+                    None,
                 )
                 .unwrap();
             }

@@ -181,7 +181,7 @@ pub(crate) fn fit(
             weight_decay: options.weight_decay,
             eps: 1e-8,
         };
-        optimizer.update(params, &grads, &exp_avgs, &exp_avg_sqs, &counts)?;
+        optimizer.update(params, &grads, &exp_avgs, &exp_avg_sqs, &counts, None)?;
 
         losses += loss.detach();
         since_report += 1;

@@ -9,12 +9,14 @@
 //!     count K           floating-point operations of K steps
 //!     trace K FILE      what libtorch's profiler saw of K steps goes to FILE
 //!     sample N          seconds of N images
+//!     pass N            seconds of the first phase's loss of N images, without gradients
 //!     state FILE        weights and their average, as they are now, go to FILE
 //!     peak -            the most bytes of memory so far
 
 use anyhow::{Context, Result, bail, ensure};
 use paragone::{
-    config::ModelTrain,
+    config::{ModelTrain, Precision},
+    device::DeviceChoice,
     draw::Drawing,
     families,
     train::{Trainer, TrainerOptions, write_tensors},
@@ -30,7 +32,7 @@ use std::{
     time::Instant,
 };
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Autocast, FlopCounter, Profiler};
+use torch_ext::{Autocast, FlopCounter, Profiler, Tf32};
 
 /// What to build and on what to train it.
 #[derive(Debug, Deserialize)]
@@ -43,7 +45,10 @@ struct Spec {
     data: DataSpec,
     /// safetensors file of `images`, f32, and `class`, i64: the batch of every step.
     batch: PathBuf,
-    bf16: bool,
+    /// In what networks compute in training.
+    precision: Precision,
+    #[serde(default = "cpu")]
+    device: DeviceChoice,
     threads: i32,
     /// Into how many parts a batch is cut.
     #[serde(default = "one")]
@@ -65,8 +70,13 @@ fn one() -> i64 {
     1
 }
 
+fn cpu() -> DeviceChoice {
+    DeviceChoice::Cpu
+}
+
 struct Side {
     spec: Spec,
+    device: Device,
     trainer: Trainer,
     batch: Batch,
     step: u64,
@@ -76,14 +86,15 @@ fn main() -> Result<()> {
     torch_ext::tune_allocator();
     let path = std::env::args().nth(1).context("usage: time_steps SPEC.yaml")?;
     let spec: Spec = serde_yaml::from_str(&std::fs::read_to_string(&path)?).context(path)?;
+    let device = spec.device.open()?;
     tch::set_num_threads(spec.threads);
     let entry = families::find(&spec.family).context("no such family")?;
     let model = (entry.parse)(spec.config.clone())?;
     model.validate(&spec.data)?;
     let options = TrainerOptions {
         seed: spec.seed,
-        device: Device::Cpu,
-        bf16: spec.bf16,
+        device,
+        precision: spec.precision,
         accumulate: spec.accumulate,
         ema_half_life: spec.ema_half_life,
         ema_rampup: spec.ema_rampup,
@@ -102,7 +113,7 @@ fn main() -> Result<()> {
         "threads": tch::get_num_threads(),
     }))?;
     let batch = read_batch(&spec)?;
-    let mut side = Side { spec, trainer, batch, step: 0 };
+    let mut side = Side { spec, device, trainer, batch, step: 0 };
     for line in std::io::stdin().lock().lines() {
         answer(&side.obey(&line?)?)?;
     }
@@ -147,11 +158,12 @@ impl Side {
             }
             "trace" => {
                 let (steps, path) = argument.split_once(' ').context("trace K FILE")?;
-                let profiler = Profiler::start(Device::Cpu)?;
+                let profiler = Profiler::start(self.device)?;
                 self.train(steps.parse()?)?;
                 json!(profiler.stop(Path::new(path))?)
             }
             "sample" => json!({ "seconds": self.sample(argument.parse()?)? }),
+            "pass" => json!({ "seconds": self.pass(argument.parse()?)? }),
             "state" => {
                 let mut tensors = under("weights", self.trainer.model_state());
                 tensors.extend(under("ema", self.trainer.ema_state()));
@@ -168,6 +180,7 @@ impl Side {
             self.trainer.step(&self.batch, &self.context())?;
             self.step += 1;
         }
+        torch_ext::synchronize(self.device);
         Ok(start.elapsed().as_secs_f64())
     }
 
@@ -179,27 +192,49 @@ impl Side {
     /// Classes in turn, as the evaluation asks for them.
     fn conditions(&self, n: i64) -> Conditions {
         let classes: Vec<i64> = (0..n).map(|i| i % self.spec.data.num_classes).collect();
-        Conditions::of_classes(&classes, &self.spec.data, Device::Cpu)
+        Conditions::of_classes(&classes, &self.spec.data, self.device)
     }
 
     fn sample(&self, n: u64) -> Result<f64> {
         let conditions = self.conditions(n as i64);
         let drawing = Drawing::new(&conditions, (0..n).collect(), self.spec.sample_batch);
-        let drawn = drawing.draw(self.trainer.ema(), Device::Cpu, None)?;
+        let drawn = drawing.draw(self.trainer.ema(), self.device, None)?;
         Ok(drawn.context("stopped")?.seconds)
+    }
+
+    /// What sampling is held against: the network once on as many images, as many at a time.
+    fn pass(&self, n: i64) -> Result<f64> {
+        let most = (self.spec.sample_batch as i64).min(n);
+        let rows = Tensor::arange(most, (Kind::Int64, Device::Cpu)).remainder(self.batch.len());
+        let class = self.batch.conditions.class.index_select(0, &rows);
+        let conditions =
+            Conditions { class, ..Conditions::none(most, &self.spec.data, Device::Cpu) };
+        let batch = Batch { images: self.batch.images.index_select(0, &rows), conditions };
+        let batch = batch.to_device(self.device);
+        let phase = self.trainer.phases().next().context("a phase")?;
+        torch_ext::synchronize(self.device);
+        let start = Instant::now();
+        for first in (0..n).step_by(most as usize) {
+            let part = batch.narrow(0, most.min(n - first));
+            tch::no_grad(|| self.trainer.model().loss(phase, &part, &self.context()))?;
+        }
+        torch_ext::synchronize(self.device);
+        Ok(start.elapsed().as_secs_f64())
     }
 
     fn reference(&self, path: &Path) -> Result<BTreeMap<&'static str, f64>> {
         let mut tensors = under("weights", self.trainer.model_state());
         let mut losses = BTreeMap::new();
-        let kind = self.spec.bf16.then_some(Kind::BFloat16);
+        let kind = self.spec.precision.autocast();
+        let batch = self.batch.to_device(self.device);
+        let _tf32 = Tf32::enter(self.spec.precision == Precision::Tf32)?;
         for phase in self.trainer.phases() {
             let state = self.trainer.model_state();
             state.into_iter().for_each(|(_, mut value)| value.zero_grad());
             tch::manual_seed(self.spec.seed as i64);
             let loss = {
-                let _autocast = Autocast::enter(Device::Cpu, kind)?;
-                self.trainer.model().loss(phase, &self.batch, &self.context())?
+                let _autocast = Autocast::enter(self.device, kind)?;
+                self.trainer.model().loss(phase, &batch, &self.context())?
             };
             loss.total.backward();
             losses.insert(phase.name, loss.total.double_value(&[]));
@@ -212,7 +247,7 @@ impl Side {
             tensors.extend(under(&format!("gradients.{}", phase.name), gradients));
         }
         let (n, noise) = (REFERENCE_IMAGES, (0..REFERENCE_IMAGES as u64).collect());
-        let (conditions, noise) = (self.conditions(n), Noise::new(noise, Device::Cpu));
+        let (conditions, noise) = (self.conditions(n), Noise::new(noise, self.device));
         let request = SampleRequest::new(&conditions, &noise);
         let mut go = |_: Progress| ControlFlow::Continue(());
         let samples = tch::no_grad(|| self.trainer.ema().sample(&request, &mut go))?;

@@ -4,9 +4,11 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_sub.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/empty_like.h>
 
+#include <optional>
 #include <vector>
 
 namespace {
@@ -35,8 +37,9 @@ Tensor like(const Tensor& param, const Tensor& grad) {
 
 }  // namespace
 
+// `skip` may be null.
 extern "C" char* torch_ext_adamw(Tensor* const* params, Tensor* const* grads, Tensor* const* exp_avgs, Tensor* const* exp_avg_sqs, Tensor* const* steps, size_t n,
-                                 double lr, double beta1, double beta2, double weight_decay, double eps) {
+                                 const Tensor* skip, double lr, double beta1, double beta2, double weight_decay, double eps) {
   return torch_ext::catching([&] {
     if (n == 0) return;
     at::NoGradGuard no_grad;
@@ -49,7 +52,14 @@ extern "C" char* torch_ext_adamw(Tensor* const* params, Tensor* const* grads, Te
       v.push_back(*exp_avg_sqs[i]);
       s.push_back(*steps[i]);
     }
+    // What loss scaling calls "found infinity" leaves out the update, and the step is taken back: nobody waits for the device.
+    std::optional<Tensor> found_inf;
+    if (skip) {
+      TORCH_CHECK(skip->defined() && skip->numel() == 1 && skip->scalar_type() == at::kFloat && skip->device() == p[0].device(), "skip is not one f32 on ", p[0].device());
+      found_inf = *skip;
+    }
     at::_foreach_add_(s, 1);
-    at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, s, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false);
+    at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, s, lr, beta1, beta2, weight_decay, eps, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
+    if (found_inf) at::_foreach_sub_(s, std::vector<Tensor>(n, *found_inf));
   });
 }

@@ -25,6 +25,8 @@ impl AdamW {
     /// and memory layout (make them with `zeros_like`); a gradient of another kind or layout is converted. Steps are f32
     /// scalars, no two of them the same tensor; each is incremented first, so the first update wants 0.
     ///
+    /// `skip`: an f32 scalar on the parameters' device. Where it is 1, nothing changes; the host need not know.
+    ///
     /// # Errors
     /// If the lists do not fit together or a tensor is undefined. Then nothing has changed.
     pub fn update(
@@ -34,6 +36,7 @@ impl AdamW {
         exp_avgs: &[Tensor],
         exp_avg_sqs: &[Tensor],
         steps: &[Tensor],
+        skip: Option<&Tensor>,
     ) -> Result<(), Error> {
         let lists = [
             ("grads", grads),
@@ -46,7 +49,9 @@ impl AdamW {
                 return Err(Error::Length { list, expected: params.len(), got: tensors.len() });
             }
         }
-        // SAFETY: five arrays of `params.len()` pointers to live tensors; the other side checks the tensors themselves.
+        let skip = skip.map_or(std::ptr::null(), Tensor::as_ptr);
+        // SAFETY: five arrays of `params.len()` pointers to live tensors, and one that may be null; the other side checks the
+        // tensors themselves.
         unsafe {
             let message = ffi::torch_ext_adamw(
                 ffi::pointers(params).as_ptr(),
@@ -55,6 +60,7 @@ impl AdamW {
                 ffi::pointers(exp_avg_sqs).as_ptr(),
                 ffi::pointers(steps).as_ptr(),
                 params.len(),
+                skip,
                 self.lr,
                 self.betas.0,
                 self.betas.1,
@@ -85,7 +91,8 @@ mod tests {
         state: &[Tensor; 3],
     ) -> Result<(), Error> {
         let one = |tensor: &Tensor| [tensor.shallow_clone()];
-        optimizer.update(&one(param), &one(grad), &one(&state[0]), &one(&state[1]), &one(&state[2]))
+        let [exp_avg, exp_avg_sq, step] = state;
+        optimizer.update(&one(param), &one(grad), &one(exp_avg), &one(exp_avg_sq), &one(step), None)
     }
 
     fn values(tensor: &Tensor) -> Vec<f64> {
@@ -139,7 +146,7 @@ mod tests {
             [0, 1, 2].map(|i| params.iter().map(|p| fresh(p)[i].copy()).collect::<Vec<_>>());
         for (first, second) in grads {
             let grads = [Tensor::from_slice(&first), Tensor::from_slice(&second)];
-            optimizer.update(&params, &grads, &exp_avgs, &exp_avg_sqs, &steps).unwrap();
+            optimizer.update(&params, &grads, &exp_avgs, &exp_avg_sqs, &steps, None).unwrap();
         }
         assert_close(&params[0], &GOLDEN_PARAMS_0, 1e-6);
         assert_close(&params[1], &GOLDEN_PARAMS_1, 1e-6);
@@ -205,16 +212,46 @@ mod tests {
             &state,
             "a view with gaps",
         );
-        let error = optimizer.update(&[param.shallow_clone()], &[], &[], &[], &[]).unwrap_err();
+        let skip = Tensor::from(1i64);
+        let [one, exp_avg, exp_avg_sq, step] =
+            [&param, &state[0], &state[1], &state[2]].map(|tensor| [tensor.shallow_clone()]);
+        let error = optimizer
+            .update(&one, &[grad.shallow_clone()], &exp_avg, &exp_avg_sq, &step, Some(&skip))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("skip is not one f32"), "{error}");
+        let error =
+            optimizer.update(&[param.shallow_clone()], &[], &[], &[], &[], None).unwrap_err();
         assert_eq!(error.to_string(), "grads has 0 tensors for 1 parameters");
         assert_eq!(param, Tensor::ones([2, 3], OPTIONS));
         assert_eq!(values(&state[2]), [0.0]);
     }
 
+    /// An update that is skipped is none: the next one goes on from the one before.
+    #[test]
+    fn a_skipped_update_changes_nothing() {
+        let optimizer = AdamW { lr: 0.1, betas: (0.9, 0.99), weight_decay: 0.1, eps: 1e-8 };
+        let grads = [[1.0f32, -2.0], [50.0, f32::INFINITY], [0.5, 3.0]];
+        let trained = |skips: &[Option<f32>]| {
+            let param = [Tensor::from_slice(&[0.5f32, -1.0])];
+            let [exp_avg, exp_avg_sq, step] = fresh(&param[0]).map(|tensor| [tensor]);
+            for (grad, skip) in grads.iter().zip(skips) {
+                let Some(skip) = skip else { continue };
+                let (grad, skip) = ([Tensor::from_slice(grad)], Tensor::from(*skip));
+                optimizer.update(&param, &grad, &exp_avg, &exp_avg_sq, &step, Some(&skip)).unwrap();
+            }
+            [param, exp_avg, exp_avg_sq, step].map(|[tensor]| values(&tensor))
+        };
+        let skipped = trained(&[Some(0.0), Some(1.0), Some(0.0)]);
+        assert_eq!(skipped, trained(&[Some(0.0), None, Some(0.0)]));
+        assert_eq!(skipped[3], [2.0]);
+        assert!(trained(&[Some(0.0); 3])[0].iter().any(|value| !value.is_finite()));
+    }
+
     #[test]
     fn no_parameters_is_no_work() {
         AdamW { lr: 0.1, betas: (0.9, 0.99), weight_decay: 0.1, eps: 1e-8 }
-            .update(&[], &[], &[], &[], &[])
+            .update(&[], &[], &[], &[], &[], None)
             .unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! CUDA, opened at run time: a program links the CPU's libtorch only, so one binary serves machines with and without.
 
-use crate::{Error, ffi};
+use crate::{Error, ffi, tf32};
 use std::{
     ffi::CString,
     os::unix::ffi::OsStrExt,
@@ -15,7 +15,7 @@ const LIBRARIES: [&str; 3] = ["libtorch_cuda.so", "libtorch_cuda_linalg.so", "li
 /// Opens libtorch's CUDA libraries, from the folder of the libtorch_cpu in use.
 ///
 /// Call it before anything asks about CUDA: libtorch answers the first such question for good. A success says that the
-/// libraries are there, not that a device is: ask `tch::Cuda` after.
+/// libraries are there, not that a device is: ask `tch::Cuda` after. From then on f32 is computed as f32 ([`crate::Tf32`]).
 ///
 /// # Errors
 /// [`Error::NoCuda`] if this libtorch was installed without CUDA, [`Error::NoDriver`] if the machine has no driver of
@@ -31,6 +31,7 @@ pub fn open_cuda() -> Result<(), Error> {
     for library in libraries.into_iter().filter(|library| library.exists()) {
         open(&library).map_err(|message| Error::OpenCuda { library, message })?;
     }
+    tf32::set(false)?;
     Ok(())
 }
 

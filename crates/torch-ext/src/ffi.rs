@@ -22,6 +22,7 @@ unsafe extern "C" {
         exp_avg_sqs: *const *mut C_tensor,
         steps: *const *mut C_tensor,
         n: usize,
+        skip: *const C_tensor,
         lr: f64,
         beta1: f64,
         beta2: f64,
@@ -80,6 +81,8 @@ unsafe extern "C" {
     ) -> *mut c_char;
     pub fn torch_ext_profiler_start(cuda: i32) -> *mut c_char;
     pub fn torch_ext_profiler_stop(path: *const c_char) -> *mut c_char;
+    pub fn torch_ext_pin(tensor: *const C_tensor, pinned: *mut *mut C_tensor) -> *mut c_char;
+    pub fn torch_ext_tf32(allowed: i32, before: *mut i32) -> *mut c_char;
     pub fn torch_ext_libtorch_cpu_path() -> *mut c_char;
     pub fn torch_ext_open_library(path: *const c_char) -> *mut c_char;
 }

@@ -1,6 +1,6 @@
 //! The thin bridge to what `tch` leaves out of libtorch: a fused AdamW, layers and losses of one pass each, operations on lists of
-//! tensors, autocast on every device, a FLOP counter, a profiler, CUDA opened at run time, bytes shared without a copy, two facts about
-//! memory, and a way out.
+//! tensors, autocast on every device, TF32, copies to a device that nobody waits for, a FLOP counter, a profiler, CUDA opened at run
+//! time, bytes shared without a copy, two facts about memory, and a way out.
 //!
 //! The only crate with `unsafe`. Its C++ side is in `cpp/`, one job a file; no C++ exception gets past it.
 
@@ -19,6 +19,8 @@ mod logistic_mixture;
 mod memory;
 mod norm_silu;
 mod profiler;
+mod tf32;
+mod upload;
 
 pub use adamw::AdamW;
 pub use autocast::{Autocast, computes_in_bf16};
@@ -34,6 +36,8 @@ pub use logistic_mixture::logistic_mixture;
 pub use memory::{peak_memory_bytes, tune_allocator};
 pub use norm_silu::norm_silu;
 pub use profiler::Profiler;
+pub use tf32::Tf32;
+pub use upload::upload;
 
 /// The largest difference of two tensors, over the largest value of the second.
 #[cfg(test)]

@@ -50,12 +50,9 @@ impl PhaseOptimizer {
             // A parameter that the loss did not touch has a gradient of zero.
             let grads: Vec<Tensor> = self.params.iter().map(gradient_or_zero).collect();
             let norm = torch_ext::norm(&grads)?;
-            if let Some(limit) = skip_above
-                && progress >= warmup
-                && norm.double_value(&[]) > limit
-            {
-                return Ok(norm);
-            }
+            let skip = skip_above
+                .filter(|_| progress >= warmup)
+                .map(|limit| norm.gt(limit).to_kind(Kind::Float));
             if let Some(clip) = clip {
                 let factor = (clip / (&norm + 1e-6)).clamp_max(1.0);
                 // Most often it is 1. To know costs nothing where nobody has to wait for the device.
@@ -69,7 +66,14 @@ impl PhaseOptimizer {
                 weight_decay,
                 eps: 1e-8,
             };
-            update.update(&self.params, &grads, &self.exp_avgs, &self.exp_avg_sqs, &self.steps)?;
+            update.update(
+                &self.params,
+                &grads,
+                &self.exp_avgs,
+                &self.exp_avg_sqs,
+                &self.steps,
+                skip.as_ref(),
+            )?;
             Ok(norm)
         })
     }
@@ -109,5 +113,40 @@ impl FiniteFlag {
     /// Waits for the device.
     pub fn read(&self) -> bool {
         self.0.int64_value(&[]) == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use paragone_core::Schedule;
+
+    /// Where a parameter of 1 and its moments are after gradients of so much, of which those above 10 are skipped.
+    fn trained(gradients: &[f64], progress: f64) -> Vec<f64> {
+        let config = OptimizerConfig {
+            skip_above: Some(10.0),
+            warmup: 0.1,
+            schedule: Schedule::Constant,
+            ..OptimizerConfig::default()
+        };
+        let phase = Phase { name: "all", parameters: &["w"], every: 1, optimizer: config };
+        let param = Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let optimizer = PhaseOptimizer::new(phase, vec![("w".to_owned(), param.shallow_clone())]);
+        for &gradient in gradients {
+            optimizer.clear_gradients().unwrap();
+            (&param * gradient).sum(Kind::Float).backward();
+            let norm = optimizer.step(progress).unwrap();
+            assert!((norm.double_value(&[]) - gradient.abs()).abs() <= 1e-6 * gradient.abs());
+        }
+        let state = optimizer.state().into_iter().map(|(_, value)| value);
+        let all = [param.detach()].into_iter().chain(state);
+        all.map(|value| value.sum(Kind::Double).double_value(&[])).collect()
+    }
+
+    #[test]
+    fn gradients_beyond_the_limit_are_skipped_after_the_warm_up() {
+        assert_eq!(trained(&[0.5, 11.0, 0.25], 0.5), trained(&[0.5, 0.25], 0.5));
+        assert_ne!(trained(&[0.5, 9.0, 0.25], 0.5), trained(&[0.5, 0.25], 0.5));
+        assert_ne!(trained(&[0.5, 11.0, 0.25], 0.05), trained(&[0.5, 0.25], 0.05));
     }
 }

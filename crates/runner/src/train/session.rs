@@ -257,7 +257,7 @@ impl<'a> Session<'a> {
         let options = TrainerOptions {
             seed: self.experiment.seed,
             device: self.device,
-            bf16: precision == Precision::Bf16,
+            precision,
             accumulate: train.accumulate as i64,
             ema_half_life: train.ema.half_life * planned_images as f64,
             ema_rampup: train.ema.rampup,

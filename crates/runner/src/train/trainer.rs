@@ -5,11 +5,14 @@ use super::{
     ema::{self, Ema},
     optimizer::{FiniteFlag, PhaseOptimizer},
 };
-use crate::{config::ModelTrain, families::Model};
+use crate::{
+    config::{ModelTrain, Precision},
+    families::Model,
+};
 use anyhow::{Context, Result, ensure};
 use paragone_core::{Batch, DataSpec, Generator, Loss, Phase, StepContext, mix};
 use std::{collections::BTreeMap, path::Path};
-use tch::{Device, Kind, Tensor, nn};
+use tch::{Device, Tensor, nn};
 
 /// What a step depends on beside the model and the batch.
 #[derive(Debug, Clone)]
@@ -18,8 +21,8 @@ pub struct TrainerOptions {
     pub seed: u64,
     /// Where the model lives.
     pub device: Device,
-    /// Whether networks run under bf16 autocast.
-    pub bf16: bool,
+    /// In what networks compute.
+    pub precision: Precision,
     /// Micro-batches that a batch is cut into.
     pub accumulate: i64,
     /// Half-life of the moving average, in images.
@@ -75,6 +78,8 @@ impl Trainer {
     /// Makes one step: every phase whose turn it is.
     pub fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<Scalars> {
         let batch = batch.to_device(self.options.device);
+        // Of the whole step: gradients are products too.
+        let _tf32 = torch_ext::Tf32::enter(self.options.precision == Precision::Tf32)?;
         for optimizer in &self.optimizers {
             optimizer.set_requires_grad(false);
         }
@@ -121,7 +126,7 @@ impl Trainer {
     /// Backward over all micro-batches. Returns the sums and means over them, detached.
     fn accumulated_loss(&self, index: usize, batch: &Batch, context: &StepContext) -> Result<Loss> {
         let phase = &self.optimizers[index].phase;
-        let kind = self.options.bf16.then_some(Kind::BFloat16);
+        let kind = self.options.precision.autocast();
         let mut sum: Option<Loss> = None;
         for (micro, (start, len)) in chunks(batch.len(), self.options.accumulate).enumerate() {
             // Reseeded for every micro-batch, so that a resumed run needs no generator state.

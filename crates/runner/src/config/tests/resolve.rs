@@ -110,6 +110,8 @@ fn precision_is_what_was_asked_for_or_what_the_device_is_fast_in() {
     assert_eq!(Precision::F32.on(Device::Cuda(0)), Precision::F32);
     assert_eq!(Precision::Bf16.on(cpu), Precision::Bf16);
     assert_eq!(Precision::Auto.on(Device::Cuda(0)), Precision::Bf16);
+    assert_eq!(Precision::Tf32.on(Device::Cuda(0)), Precision::Tf32);
+    assert_eq!(Precision::Tf32.on(cpu), Precision::F32);
 }
 
 #[test]
