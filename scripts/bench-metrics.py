@@ -7,14 +7,16 @@ import importlib
 import io
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 
 import numpy as np
+from processor import processor
 from safetensors.numpy import load_file, save_file
 
-ROUNDS = 2
+ROUNDS = 5
 
 
 def write_features(path, images, dims, references):
@@ -114,10 +116,10 @@ def compare(ours, path, scores):
                     rows.setdefault((score, software), []).append(measure(command))
     print(f"{'score':18}{'software':16}{'seconds':>9}{'ratio':>7}{'processor s':>13}{'peak MB':>9}{'value':>14}")
     for (score, software), runs in rows.items():
-        # The least of several: what the machine does besides only adds.
-        seconds, processor, peak = (min(run[i] for run in runs) for i in range(3))
-        ratio = seconds / min(run[0] for run in rows[score, "paragone"])
-        print(f"{score:18}{software:16}{seconds:9.2f}{ratio:7.2f}{processor:13.1f}{peak / 1e6:9.0f}{runs[0][3]:14.6g}")
+        seconds, busy, peak = (statistics.median(run[i] for run in runs) for i in range(3))
+        # Of the same round each, as one followed the other.
+        ratio = statistics.median(run[0] / own[0] for run, own in zip(runs, rows[score, "paragone"]))
+        print(f"{score:18}{software:16}{seconds:9.2f}{ratio:7.2f}{busy:13.1f}{peak / 1e6:9.0f}{runs[0][3]:14.6g}")
 
 
 def main():
@@ -131,7 +133,7 @@ def main():
         path = f"{scratch}/features.safetensors"
         # Elsewhere: a process's peak memory as counted here is never less than what this one has held.
         subprocess.run([sys.executable, __file__, "--features", path, str(images), str(dims), str(count)], check=True)
-        print(f"{images} images against {count} in {dims} dimensions, {os.environ['OMP_NUM_THREADS']} threads, the better of {ROUNDS} runs", flush=True)
+        print(f"{images} images against {count} in {dims} dimensions, {os.environ['OMP_NUM_THREADS']} threads on {processor()}, medians of {ROUNDS} rounds", flush=True)
         compare(ours, path, scores)
 
 

@@ -61,7 +61,7 @@ def train_peer(program, args, name):
     scores = folder / "scores.json"
     if not scores.exists():
         data = ["--reference", "fashion-mnist", "--datasets", args.datasets]
-        run([program, "score", "--samples", folder / "samples.npz", *data, "--threads", args.threads, "--out", scores])
+        run([program, "score", "--samples", folder / "samples.npz", *data, "--threads", args.threads, "--device", "cpu", "--out", scores])
     trained, sampled, report = read(folder / "trained.json"), read(folder / "sampled.json"), read(scores)
     scored, floor = report["scores"], report["test_set"]
     row = {
@@ -89,7 +89,8 @@ def train_ours(program, args):
         fewer = ["eval.curves.samples=0", "eval.memorization_samples=0", "eval.likelihood_images=16"]
         sets = [f"train.budget.seconds={seconds:g}", f"eval.samples={args.samples}", *fewer, *args.set]
         options = [x for one in sets for x in ("--set", one)]
-        run([program, "run", args.experiment, *options, "--threads", args.threads, "--datasets", args.datasets, "--out", folder])
+        # On the processor, as the peers.
+        run([program, "run", args.experiment, *options, "--device", "cpu", "--threads", args.threads, "--datasets", args.datasets, "--out", folder])
     results, manifest = read(folder / "comparison/results.json"), read(folder / "manifest.json")
 
     def score(row, key):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from processor import processor
 
+HERE = Path(__file__).resolve().parent.parent
 FAMILIES = ["vae", "gan", "autoregressive", "diffusion"]
 # Where networks have their width: paths into a family's section.
 WIDTHS = {
@@ -44,7 +45,7 @@ class Bench:
             "config": config or {},
             "data": {"shape": shape, "num_classes": 10, "text": None, "known_pixels": False, "mean": 0.0, "std": 0.5},
             "batch": f"{scratch}/batch.safetensors",
-            "bf16": False,
+            "precision": "f32",
             "threads": self.args.threads,
             "accumulate": accumulate,
             "seed": 0,
@@ -141,7 +142,8 @@ class Bench:
             for score in ["frechet", "frechet_infinity", "kernel", "neighbours"]:
                 command = [f"{self.args.programs}/time_scores", path, score]
                 environment = {**os.environ, "OMP_NUM_THREADS": str(self.args.threads)}
-                seconds = json.loads(subprocess.check_output(command, env=environment))["seconds"]
+                ask = lambda: json.loads(subprocess.check_output(command, env=environment))["seconds"]
+                seconds = statistics.median(ask() for _ in range(self.args.windows))
                 rows.append({"score": score, "samples": n, "seconds": seconds})
                 print(" ", rows[-1], flush=True)
         return rows
@@ -232,7 +234,8 @@ def grid(rows, x, title, value):
 def page(found, machine, command):
     text = f"""# How cost grows
 
-Written by `{command}`: medians of windows, {machine}, f32. Every family with its default network.
+Written by `{command}`: medians of windows, {machine}, f32. Every family with its default network. One case is
+measured anew where it stands in two tables, which shows how far two medians are apart.
 
 ![Cost against size, batch, width, number of images and of samples](scaling.png)
 """
@@ -247,10 +250,10 @@ Written by `{command}`: medians of windows, {machine}, f32. Every family with it
         text += grid(found["widths"], "factor", "times", lambda row: f"{ms(row)} ({row['gflop']:.2f})")
     if "memory" in found:
         text += "\n## Memory\n\nThe process's peak in MB, of which libtorch takes some 200 before the first step, with a batch of 64 28×28 gray images cut "
-        text += "into parts by `train.accumulate`; in brackets milliseconds an image. The gradient is the same.\n\n"
+        text += "into parts by `train.accumulate`; in brackets milliseconds an image. The gradient is the same but for rounding where the loss draws nothing; where it does, each part draws its own.\n\n"
         text += grid(found["memory"], "accumulate", "parts", lambda row: f"{row['peak_mb']:.0f} ({ms(row)})")
     if "folders" in found:
-        text += "\n## A folder of images\n\nPNG files of 32×32 pixels, of which nine in ten are for training and counted here. The first opening decodes them into a file, which later ones map: its pages are read when "
+        text += "\n## A folder of images\n\nPNG files of 32×32 pixels, a thousand different ones under many names, of which nine in ten are for training and counted here. The first opening decodes them into a file, which later ones map: its pages are read when "
         text += "they are needed and given up when memory is short. A start reads all of them once, to hash them.\n\n"
         header = ["images", "first opening, s", "later, s", "loading, s", "a batch of 128, ms", "peak, MB", "of which not mapped, MB"]
         text += table(header, [
@@ -273,7 +276,7 @@ def main():
     parser.add_argument("--windows", type=int, default=5, help="of which the median counts")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a window")
     parser.add_argument("--out", type=Path, help="folder of the page [docs]")
-    parser.add_argument("--kept", type=Path, default=Path("runs/scaling.json"), help="what has been measured [runs/scaling.json]")
+    parser.add_argument("--kept", type=Path, default=HERE / "runs/scaling.json", help="what has been measured [runs/scaling.json]")
     parser.add_argument("--quick", action="store_true", help="two points of each, short windows")
     for name in ("--programs", "--scratch"):
         parser.add_argument(name, required=True, help=argparse.SUPPRESS)
@@ -284,7 +287,7 @@ def main():
         if not args.out:
             parser.error("--quick measures little: name a folder by --out")
         args.windows, args.seconds, args.kept = 1, 0.05, args.out / "scaling.json"
-    args.out = args.out or Path("docs")
+    args.out = args.out or HERE / "docs"
     machine = f"{args.threads} threads on {processor()}"
     # The page speaks of one machine and one way to measure: what was measured otherwise is measured again when it is asked for.
     of = {"machine": machine, "windows": args.windows, "seconds": args.seconds}
@@ -305,7 +308,7 @@ def main():
     draw(found, args.out / "scaling.png")
     command = f"scripts/scaling --windows {args.windows} --seconds {args.seconds:g}"
     (args.out / "scaling.md").write_text(page(found, machine, command))
-    print(f"{args.out / 'scaling.md'}")
+    print(args.out / "scaling.md")
 
 
 main()
