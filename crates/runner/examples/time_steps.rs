@@ -32,7 +32,7 @@ use std::{
     time::Instant,
 };
 use tch::{Device, Kind, Tensor};
-use torch_ext::{Autocast, FlopCounter, Profiler, Tf32};
+use torch_ext::{Autocast, FlopCounter, Profiler};
 
 /// What to build and on what to train it.
 #[derive(Debug, Deserialize)]
@@ -227,7 +227,7 @@ impl Side {
         let mut losses = BTreeMap::new();
         let kind = self.spec.precision.autocast();
         let batch = self.batch.to_device(self.device);
-        let _tf32 = Tf32::enter(self.spec.precision == Precision::Tf32)?;
+        let _tf32 = self.spec.precision.tf32()?;
         for phase in self.trainer.phases() {
             let state = self.trainer.model_state();
             state.into_iter().for_each(|(_, mut value)| value.zero_grad());

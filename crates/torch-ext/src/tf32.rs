@@ -2,7 +2,7 @@
 
 use crate::{Error, ffi};
 
-/// TF32 allowed, or not, in convolutions and products of f32 on CUDA, until dropped: then what was before is restored.
+/// TF32 allowed in convolutions and products of f32 on CUDA, until dropped: then what was before is restored.
 ///
 /// A setting of the whole program, also of the threads that differentiate. libtorch begins with it allowed in convolutions;
 /// [`crate::open_cuda`] ends that, so that f32 is f32 wherever nobody asks for less.
@@ -13,12 +13,12 @@ pub struct Tf32 {
 }
 
 impl Tf32 {
-    /// Allows TF32 or forbids it.
+    /// Allows TF32.
     ///
     /// # Errors
     /// If libtorch does not take the setting.
-    pub fn enter(allowed: bool) -> Result<Tf32, Error> {
-        Ok(Tf32 { before: set(allowed)? })
+    pub fn allow() -> Result<Tf32, Error> {
+        Ok(Tf32 { before: set(true)? })
     }
 }
 
@@ -47,12 +47,14 @@ mod tests {
     fn nests_and_restores() {
         let first = set(false).unwrap();
         {
-            let _allowed = Tf32::enter(true).unwrap();
+            let _allowed = Tf32::allow().unwrap();
             {
-                let _forbidden = Tf32::enter(false).unwrap();
-                assert!(!set(false).unwrap());
+                let _again = Tf32::allow().unwrap();
+                assert!(set(true).unwrap());
             }
             assert!(set(true).unwrap());
+            assert!(set(false).unwrap());
+            assert!(!set(true).unwrap());
         }
         assert!(!set(first).unwrap());
     }

@@ -73,6 +73,11 @@ impl Precision {
         (self == Self::Bf16).then_some(Kind::BFloat16)
     }
 
+    /// Has CUDA multiply in TF32 as long as the guard lives, if that is what this is.
+    pub fn tf32(self) -> Result<Option<torch_ext::Tf32>, torch_ext::Error> {
+        (self == Self::Tf32).then(torch_ext::Tf32::allow).transpose()
+    }
+
     /// What it comes to on a device: never [`Precision::Auto`].
     pub fn on(self, device: Device) -> Self {
         match self {

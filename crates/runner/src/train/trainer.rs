@@ -79,7 +79,7 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch, context: &StepContext) -> Result<Scalars> {
         let batch = batch.to_device(self.options.device);
         // Of the whole step: gradients are products too.
-        let _tf32 = torch_ext::Tf32::enter(self.options.precision == Precision::Tf32)?;
+        let _tf32 = self.options.precision.tf32()?;
         for optimizer in &self.optimizers {
             optimizer.set_requires_grad(false);
         }
