@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "open_seconds": opened,
         "load_seconds": loaded,
         "batch_seconds": start.elapsed().as_secs_f64() / f64::from(batches),
-        "peak_bytes": torch_ext::peak_memory_bytes(),
+        "peak_bytes": torch_ext::peak_memory_bytes(tch::Device::Cpu),
         "own_bytes": own_bytes()?,
     });
     Ok(writeln!(std::io::stdout(), "{line}")?)

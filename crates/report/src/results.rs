@@ -88,7 +88,7 @@ pub struct Training {
     pub images_per_second: f64,
     /// Number format of its arithmetic.
     pub precision: String,
-    /// Most memory held, where the system tells.
+    /// Most memory held where it computed, if the system tells.
     pub peak_memory_bytes: Option<u64>,
 }
 

@@ -169,7 +169,7 @@ impl Side {
                 tensors.extend(under("ema", self.trainer.ema_state()));
                 json!(write_tensors(&tensors, Path::new(argument))?)
             }
-            "peak" => json!({ "bytes": torch_ext::peak_memory_bytes() }),
+            "peak" => json!({ "bytes": torch_ext::peak_memory_bytes(self.device) }),
             _ => bail!("unknown command {command:?}"),
         })
     }

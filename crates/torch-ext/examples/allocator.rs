@@ -34,7 +34,7 @@ fn main() {
         "{}: {:.0} ms a step (median), {} MiB at the peak",
         if tuned { "tuned" } else { "not tuned" },
         1e3 * times[times.len() / 2],
-        torch_ext::peak_memory_bytes().unwrap_or(0) >> 20
+        torch_ext::peak_memory_bytes(Device::Cpu).unwrap_or(0) >> 20
     );
 }
 

@@ -1,6 +1,6 @@
 //! Mixed precision by autocast, on the CPU as on CUDA (tch's own guard does nothing without CUDA).
 
-use crate::{Error, ffi};
+use crate::{Error, cuda, ffi};
 use std::marker::PhantomData;
 use tch::{Device, Kind};
 
@@ -32,7 +32,7 @@ impl Autocast {
             Device::Cuda(_) => true,
             _ => return Err(Error::Autocast { device, kind }),
         };
-        if kind.is_some() && !computes_in_bf16(device) {
+        if kind.is_some() && !cuda && !computes_in_bf16(device) {
             emulate()?;
         }
         let before = state(cuda)?;
@@ -56,10 +56,10 @@ impl Drop for Autocast {
     }
 }
 
-/// Whether a device has instructions for bf16: CPUs with AVX-512's, and CUDA from Ampere on (older GPUs are not told apart).
+/// Whether a device has instructions for bf16: CPUs with AVX-512's, and GPUs from Ampere on.
 pub fn computes_in_bf16(device: Device) -> bool {
     match device {
-        Device::Cuda(_) => true,
+        Device::Cuda(_) => cuda::computes_in_bf16(),
         #[cfg(target_arch = "x86_64")]
         Device::Cpu => std::arch::is_x86_feature_detected!("avx512bf16"),
         _ => false,

@@ -42,6 +42,29 @@ pub fn synchronize(device: Device) {
     }
 }
 
+/// Whether the current CUDA device has arithmetic in bf16; `false` where CUDA is not open.
+pub(crate) fn computes_in_bf16() -> bool {
+    let mut computes = 0;
+    // SAFETY: `computes` outlives the call.
+    let told = unsafe {
+        ffi::check("bf16 on CUDA", ffi::torch_ext_cuda_computes_in_bf16(&raw mut computes))
+    };
+    told.is_ok() && computes != 0
+}
+
+/// The most bytes that tensors have taken at once on a CUDA device; `None` where none have been there.
+pub(crate) fn peak_bytes(index: usize) -> Option<u64> {
+    let mut bytes = 0;
+    // SAFETY: `bytes` outlives the call; an index that is no device's is an error.
+    let told = unsafe {
+        ffi::check(
+            "memory of CUDA",
+            ffi::torch_ext_cuda_peak_bytes(index.try_into().ok()?, &raw mut bytes),
+        )
+    };
+    told.ok().and_then(|()| bytes.try_into().ok())
+}
+
 fn libtorch_folder() -> Result<PathBuf, Error> {
     // SAFETY: returns null or a string of its own for us to free.
     let path = unsafe { ffi::take_string(ffi::torch_ext_libtorch_cpu_path()) };
@@ -82,6 +105,15 @@ mod tests {
     fn a_library_that_cannot_be_opened_says_why() {
         let message = open(Path::new("/nowhere/libnothing.so")).unwrap_err();
         assert!(message.starts_with("/nowhere/libnothing.so: "), "{message}");
+    }
+
+    #[test]
+    fn without_cuda_nothing_is_known_of_a_device() {
+        if tch::Cuda::is_available() {
+            return;
+        }
+        assert!(!computes_in_bf16());
+        assert_eq!(peak_bytes(0), None);
     }
 
     #[test]

@@ -85,6 +85,8 @@ unsafe extern "C" {
     pub fn torch_ext_tf32(allowed: i32, before: *mut i32) -> *mut c_char;
     pub fn torch_ext_libtorch_cpu_path() -> *mut c_char;
     pub fn torch_ext_open_library(path: *const c_char) -> *mut c_char;
+    pub fn torch_ext_cuda_computes_in_bf16(computes: *mut i32) -> *mut c_char;
+    pub fn torch_ext_cuda_peak_bytes(device: i32, bytes: *mut i64) -> *mut c_char;
 }
 
 /// Takes over a string that C++ allocated; null is none.

@@ -1,4 +1,7 @@
-//! Memory of this process on the host.
+//! Memory of this process.
+
+use crate::cuda;
+use tch::Device;
 
 /// Tells glibc's allocator to keep freed memory instead of giving it back to the system.
 ///
@@ -15,9 +18,14 @@ pub fn tune_allocator() {
     }
 }
 
-/// The most physical memory this process has held at once, in bytes; `None` where the system does not tell.
-pub fn peak_memory_bytes() -> Option<u64> {
-    peak_of(&std::fs::read_to_string("/proc/self/status").ok()?)
+/// The most memory this process has held at once, in bytes: on the CPU all physical memory, on a GPU what tensors have taken
+/// there. `None` where the system does not tell.
+pub fn peak_memory_bytes(device: Device) -> Option<u64> {
+    match device {
+        Device::Cpu => peak_of(&std::fs::read_to_string("/proc/self/status").ok()?),
+        Device::Cuda(index) => cuda::peak_bytes(index),
+        _ => None,
+    }
 }
 
 /// The "high water mark" in the text of `/proc/<pid>/status`.
@@ -42,8 +50,8 @@ mod tests {
 
     #[test]
     fn the_peak_grows_with_what_is_used() {
-        let before = peak_memory_bytes().expect("this system tells");
+        let before = peak_memory_bytes(Device::Cpu).expect("this system tells");
         let used = std::hint::black_box(vec![1u8; 64 << 20]);
-        assert!(peak_memory_bytes().unwrap() >= before.max(used.len() as u64));
+        assert!(peak_memory_bytes(Device::Cpu).unwrap() >= before.max(used.len() as u64));
     }
 }

@@ -52,9 +52,12 @@ pub const MEANINGS: [(&str, &str); 35] = [
     ("images/s", "Training images a second. Higher is better."),
     (
         "arithmetic",
-        "Number format that training computed in: f32, or bf16 where the device has it.",
+        "Number format that training computed in: f32, bf16 where the device has it, or tf32 on a GPU that was asked for it.",
     ),
-    ("peak MB", "Most memory held in training, in 10⁶ bytes. Lower is better."),
+    (
+        "peak MB",
+        "Most memory held in training, a GPU's where one trained, in 10⁶ bytes. Lower is better.",
+    ),
     ("calls", "Network calls of one image."),
     ("ms/image", "Milliseconds of one image, drawn in batches. Lower is better."),
     (

@@ -28,7 +28,7 @@ pub struct State {
     /// Those of them that went into waiting for a batch.
     #[serde(default)]
     pub loader_seconds: f64,
-    /// Most memory that a process held that trained, over all sittings.
+    /// Most memory that a process that trained held where it computed, over all sittings.
     #[serde(default)]
     pub peak_memory_bytes: Option<u64>,
     /// Length of `metrics.jsonl`: what a killed run logged beyond it is cut off.

@@ -46,7 +46,7 @@ pub struct Summary {
     /// The plan's.
     #[serde(default)]
     pub precision: Precision,
-    /// Most memory that a training process held, of all sittings.
+    /// Most memory that a training process held where it computed, of all sittings.
     pub peak_memory_bytes: Option<u64>,
 }
 
@@ -332,8 +332,8 @@ impl<'a> Session<'a> {
                     log(&means.take(&state, plan.batch_size), &mut metrics, &mut events)?;
                 }
                 state.metrics_bytes = metrics.sync()?;
-                state.peak_memory_bytes =
-                    state.peak_memory_bytes.max(torch_ext::peak_memory_bytes());
+                let peak = torch_ext::peak_memory_bytes(self.device);
+                state.peak_memory_bytes = state.peak_memory_bytes.max(peak);
                 checkpoints.save(trainer, &state, self.train.keep_checkpoints as usize)?;
             }
             if stopping && !last {
