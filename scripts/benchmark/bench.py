@@ -92,8 +92,8 @@ def time_steps(case):
     """One row: windows of both sides, by turns."""
     args, cycle = case.args, case.ours.model["loss_cycle"]
 
-    def theirs(trainer, steps):
-        compute_in(trainer.precision)
+    def theirs(trainer, steps, precision=case.precision):
+        compute_in(precision)
         start = time.perf_counter()
         for _ in range(steps):
             trainer.step(case.batch)
@@ -103,7 +103,7 @@ def time_steps(case):
     sides = {"ours": lambda steps: case.ours.ask("train", steps)["seconds"], "eager": lambda steps: theirs(case.trainer, steps)}
     if case.precision != "f32":  # what PyTorch does unless told otherwise
         default = case.new_trainer("f32")
-        sides["eager, f32"] = lambda steps: theirs(default, steps)
+        sides["default"] = lambda steps: theirs(default, steps, "default")
     reason = None
     if args.compile:
         compiled, reason = case.compiled()
@@ -125,7 +125,7 @@ def time_steps(case):
     ours = of(lambda w: w["ours"])
     row = [case.family, case.shape, case.precision, len(case.batch.images), f"{flops / 1e9:.1f}", spread(ours, 1e3)]
     row += [spread(of(lambda w: w["eager"]), 1e3), spread(of(lambda w: w["eager"] / w["ours"]), digits=2)]
-    row.append(spread(of(lambda w: w["eager, f32"] / w["ours"]), digits=2) if "eager, f32" in sides else "-")
+    row.append(spread(of(lambda w: w["default"] / w["ours"]), digits=2) if "default" in sides else "-")
     if args.compile:
         row.append(spread(of(lambda w: w["compiled"] / w["ours"]), digits=2) if "compiled" in sides else "-")
     row += [f"{flops / statistics.median(ours) / 1e9:.0f}"]
@@ -252,7 +252,7 @@ def main():
                         sampling += [time_sampling(case, n) for n in args.images]
     compiled = ["compiled / ours"] if args.compile else []
     if steps:
-        header = ["family", "images", "kind", "batch", "GFLOP", "ours, ms", "eager, ms", "eager / ours", "eager in f32 / ours", *compiled]
+        header = ["family", "images", "kind", "batch", "GFLOP", "ours, ms", "eager, ms", "eager / ours", "PyTorch's default / ours", *compiled]
         header += ["ours, GFLOP/s", "of the product's", "eager's"]
         print_table("a training step", header, steps)
     if profiles:

@@ -143,7 +143,8 @@ class Model(nn.Module):
 
     def error(self, batch):
         x0 = batch.images - self.data.mean
-        sigma = (self.p_mean + self.p_std * torch.randn(len(x0), dtype=torch.float64, device=x0.device)).exp()[:, None, None, None]
+        # Drawn on the host, as ours.
+        sigma = (self.p_mean + self.p_std * torch.randn(len(x0), dtype=torch.float64)).exp()[:, None, None, None].to(x0.device)
         eps = torch.randn_like(x0)
         f, c_skip, c_out = self.network(x0 + eps * sigma.float(), sigma, batch.classes)
         target = x0 * ((1 - c_skip) / c_out).float() - eps * (c_skip * sigma / c_out).float()

@@ -8,8 +8,9 @@ KINDS = {"f32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 
 
 def compute_in(precision):
-    """Whether products and convolutions of f32 may round to TF32, of all of PyTorch."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    """Whether products and convolutions of f32 may round to TF32, of all of PyTorch. By default only convolutions may."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision in ("tf32", "default")
 
 
 def wait(device):

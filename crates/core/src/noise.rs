@@ -1,4 +1,8 @@
+use rayon::prelude::*;
 use tch::{Device, Tensor};
+
+/// Fewer values than these are not worth several threads.
+const MIN_PARALLEL: usize = 1 << 15;
 
 /// The randomness of a batch of images, one seed an image.
 ///
@@ -54,16 +58,25 @@ impl Noise {
         self.fill(draw, shape, |bits| bits.map(unit))
     }
 
-    fn fill(&self, draw: u64, shape: &[i64], values: impl Fn([u32; 4]) -> [f32; 4]) -> Tensor {
+    fn fill(
+        &self,
+        draw: u64,
+        shape: &[i64],
+        values: impl Fn([u32; 4]) -> [f32; 4] + Sync,
+    ) -> Tensor {
         let numel = shape.iter().product::<i64>() as usize;
         let mut data = vec![0f32; numel * self.seeds.len()];
-        if numel > 0 {
-            for (row, &seed) in data.chunks_mut(numel).zip(&self.seeds) {
-                for (i, four) in row.chunks_mut(4).enumerate() {
-                    let bits = philox([i as u32, 0, draw as u32, (draw >> 32) as u32], seed);
-                    four.copy_from_slice(&values(bits)[..four.len()]);
-                }
+        let fill_row = |(row, &seed): (&mut [f32], &u64)| {
+            for (i, four) in row.chunks_mut(4).enumerate() {
+                let bits = philox([i as u32, 0, draw as u32, (draw >> 32) as u32], seed);
+                four.copy_from_slice(&values(bits)[..four.len()]);
             }
+        };
+        // A GPU would wait for one thread. Whoever keeps libtorch to one thread has a reason.
+        if data.len() >= MIN_PARALLEL && tch::get_num_threads() > 1 {
+            data.par_chunks_mut(numel).zip(&self.seeds).for_each(fill_row);
+        } else if numel > 0 {
+            data.chunks_mut(numel).zip(&self.seeds).for_each(fill_row);
         }
         let values = Tensor::from_slice(&data).reshape([&[self.len()], shape].concat());
         torch_ext::upload(&values, self.device)
@@ -130,6 +143,17 @@ mod tests {
         assert!(many.normal(3, &[2, 5]).narrow(0, 7, 1).equal(&one.normal(3, &[2, 5])));
         assert!(many.narrow(7, 1).uniform(3, &[7]).equal(&one.uniform(3, &[7])));
         assert!(!one.normal(3, &[10]).equal(&one.normal(4, &[10])));
+    }
+
+    /// Also where there are so many values that threads share them.
+    #[test]
+    fn threads_change_nothing() {
+        let many = Noise::new((0..9).collect(), Device::Cpu);
+        let size = MIN_PARALLEL as i64 / 8 + 3;
+        let together = many.normal(5, &[size]);
+        for i in 0..9 {
+            assert!(together.narrow(0, i, 1).equal(&many.narrow(i, 1).normal(5, &[size])));
+        }
     }
 
     #[test]

@@ -55,7 +55,8 @@ impl VariationalBound<'_> {
         let (n, shape) = (images.size()[0], &images.size()[1..]);
         let numel: i64 = shape.iter().product();
         let x0 = images - self.mean;
-        let mean_square = per_image(&x0.square()) / numel as f64;
+        let on_host = |values: Tensor| per_image(&values).to_device(Device::Cpu);
+        let mean_square = on_host(x0.square()) / numel as f64;
         let mut nats: Vec<f64> = (0..n)
             .map(|i| self.schedule.prior_kl(mean_square.double_value(&[i])) * numel as f64)
             .collect();
@@ -71,7 +72,7 @@ impl VariationalBound<'_> {
                 uniforms.iter().map(|u| proposal.at(stratum(u))).unzip();
             let eps = noise.normal(1 + k as u64, shape);
             let x = &x0 + eps * per_image_column(&sigmas, &x0);
-            let error = per_image(&(&x0 - denoise(&x, &sigmas)?).square());
+            let error = on_host((&x0 - denoise(&x, &sigmas)?).square());
             for (i, weight) in weights.iter().enumerate() {
                 nats[i] += weight * error.double_value(&[i as i64]) / self.draws as f64;
             }
@@ -163,14 +164,22 @@ pub(crate) fn discretized_gaussian_nats(images: &Tensor, mean: &Tensor, std: f64
     -log_mass.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double)
 }
 
-/// Sums over all but the first dimension: f64 `[n]` on the host.
+/// Sums over all but the first dimension: f64 `[n]`.
 pub(crate) fn per_image(values: &Tensor) -> Tensor {
-    values.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double).to_device(Device::Cpu)
+    values.flatten(1, -1).sum_dim_intlist(1, false, Kind::Double)
 }
 
 /// One number an image, to broadcast over `[n, c, h, w]`, in the kind and on the device of `like`.
 pub(crate) fn per_image_column(values: &[f64], like: &Tensor) -> Tensor {
-    Tensor::from_slice(values).to_kind(like.kind()).to_device(like.device()).reshape([-1, 1, 1, 1])
+    let [column] = per_image_columns([values], like);
+    column
+}
+
+/// K such columns, which go to the device together; the host goes on meanwhile.
+pub(crate) fn per_image_columns<const K: usize>(values: [&[f64]; K], like: &Tensor) -> [Tensor; K] {
+    let all = Tensor::from_slice(&values.concat()).to_kind(like.kind());
+    let all = torch_ext::upload(&all, like.device()).reshape([K as i64, -1, 1, 1, 1]);
+    std::array::from_fn(|k| all.get(k as i64))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! denoise, with which a trained denoiser is done; from there the levels come closer.
 
 use crate::{
-    bound::per_image_column,
+    bound::per_image_columns,
     config::ConsistencyConfig,
     model::{DiffusionModel, to_learn},
 };
@@ -40,19 +40,18 @@ impl DiffusionModel {
         let x0 = &batch.images - self.data.mean;
         let sigmas = self.training_sigmas(batch.len());
         let lower: Vec<f64> = sigmas.iter().map(|&sigma| config.lower(sigma, progress)).collect();
-        let eps = Tensor::randn(x0.size(), (Kind::Float, x0.device()));
-        let noised = |sigmas: &[f64]| &x0 + &eps * per_image_column(sigmas, &x0);
-        // Sent to the device before the network runs there.
         let clean: Vec<f64> = lower.iter().map(|&sigma| f64::from(sigma == 0.0)).collect();
         let gaps: Vec<f64> =
             sigmas.iter().zip(&lower).map(|(sigma, lower)| sigma - lower).collect();
-        let [clean, gaps] = [clean, gaps].map(|column| per_image_column(&column, &x0));
+        let [high, low, clean, gaps] = per_image_columns([&sigmas, &lower, &clean, &gaps], &x0);
+        let eps = Tensor::randn(x0.size(), (Kind::Float, x0.device()));
+        let noised = |sigma: Tensor| &x0 + &eps * sigma;
         let target = tch::no_grad(|| {
             let asked: Vec<f64> = lower.iter().map(|&sigma| sigma.max(SIGMA_MIN)).collect();
-            let denoised = self.denoise(&noised(&lower), &asked, &batch.conditions);
+            let denoised = self.denoise(&noised(low), &asked, &batch.conditions);
             denoised.lerp_tensor(&x0, &clean)
         });
-        let jumped = self.denoise(&noised(&sigmas), &sigmas, &batch.conditions);
+        let jumped = self.denoise(&noised(high), &sigmas, &batch.conditions);
         let squared = to_learn(jumped - target, &batch.conditions).square();
         let squared = squared.sum_dim_intlist([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
         let c = 0.00054 * (self.data.shape.numel() as f64).sqrt();

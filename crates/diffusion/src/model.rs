@@ -1,7 +1,7 @@
 //! The model: a preconditioned network with its loss, its sampling and what else it offers.
 
 use crate::{
-    bound::{Steps, VariationalBound, per_image_column},
+    bound::{Steps, VariationalBound, per_image_columns},
     config::{DiffusionConfig, NoiseDensity, OdeLikelihoodConfig, SamplerName, Spacing},
     guided::Guided,
     noise_levels,
@@ -63,31 +63,25 @@ impl DiffusionModel {
         sigmas.iter().map(coefficients).collect()
     }
 
-    /// F(c_in x; c_noise), f32 `[n, c, h, w]`.
-    fn network(
-        &self,
-        x: &Tensor,
-        coefficients: &[Coefficients],
-        conditions: &Conditions,
-    ) -> Tensor {
-        let mut input = x * column(coefficients, |c| c.c_in, x);
+    /// F(c_in x; c_noise), f32 `[n, c, h, w]`; the coefficients `[n, 1, 1, 1]`.
+    fn network(&self, x: &Tensor, [c_in, c_noise]: [Tensor; 2], conditions: &Conditions) -> Tensor {
+        let mut input = x * c_in;
         if self.data.known_pixels {
             let known = conditions.known.as_ref().expect("built to be shown known pixels");
             let pixels = known.filled(self.data.mean) - self.data.mean;
             input = Tensor::cat(&[&input, &pixels, &known.mask], 1);
         }
-        let c_noise = column(coefficients, |c| c.c_noise, x).flatten(0, -1);
-        self.net.forward(&input, &c_noise, conditions).to_kind(Kind::Float)
+        self.net.forward(&input, &c_noise.flatten(0, -1), conditions).to_kind(Kind::Float)
     }
 
     /// D(x; σ), a noise level an image: the centred images that `x`, f32 `[n, c, h, w]`, may have come from, averaged.
     pub(crate) fn denoise(&self, x: &Tensor, sigmas: &[f64], conditions: &Conditions) -> Tensor {
-        let coefficients = self.coefficients(sigmas);
-        // Sent to the device before the network runs there: sending waits for what was asked of it.
-        let [skip, out] = [|c: &Coefficients| c.c_skip, |c: &Coefficients| c.c_out]
-            .map(|part| column(&coefficients, part, x));
-        let f = self.network(x, &coefficients, conditions);
-        x * skip + f * out
+        let [c_in, c_noise, c_skip, c_out] = columns(
+            &self.coefficients(sigmas),
+            [&|c| c.c_in, &|c| c.c_noise, &|c| c.c_skip, &|c| c.c_out],
+            x,
+        );
+        x * c_skip + self.network(x, [c_in, c_noise], conditions) * c_out
     }
 
     /// Noise levels to train on, one an image.
@@ -208,17 +202,24 @@ impl Generator for DiffusionModel {
             return Ok(self.consistency_loss(consistency, batch, step.progress));
         }
         let x0 = &batch.images - self.data.mean;
-        let sigmas = self.training_sigmas(batch.len());
-        let coefficients = self.coefficients(&sigmas);
-        let eps = Tensor::randn(x0.size(), (Kind::Float, x0.device()));
-        let x = &x0 + &eps * per_image_column(&sigmas, &x0);
-        let target = &x0 * column(&coefficients, |c| c.target().0, &x0)
-            + eps * column(&coefficients, |c| c.target().1, &x0);
-        // All that goes to the device does so before the network's pass, not after a wait for it.
         let (gamma, least) = (self.config.min_snr_gamma, self.config.least_weight);
-        let weight = column(&coefficients, |c| c.loss_weight(gamma, least), &x0);
-        let in_sight = column(&coefficients, |c| (c.c_out * c.c_in).powi(2), &x0);
-        let error = self.network(&x, &coefficients, &batch.conditions) - target;
+        let [sigma, c_in, c_noise, of_image, of_noise, weight, in_sight] = columns(
+            &self.coefficients(&self.training_sigmas(batch.len())),
+            [
+                &|c| c.sigma,
+                &|c| c.c_in,
+                &|c| c.c_noise,
+                &|c| c.target().0,
+                &|c| c.target().1,
+                &|c| c.loss_weight(gamma, least),
+                &|c| (c.c_out * c.c_in).powi(2),
+            ],
+            &x0,
+        );
+        let eps = Tensor::randn(x0.size(), (Kind::Float, x0.device()));
+        let x = &x0 + &eps * sigma;
+        let target = &x0 * of_image + eps * of_noise;
+        let error = self.network(&x, [c_in, c_noise], &batch.conditions) - target;
         let error = to_learn(error, &batch.conditions).square();
         let error = error.mean_dim([1i64, 2, 3].as_slice(), true, Kind::Float); // [n, 1, 1, 1]
         let weighted = &error * weight;
@@ -392,11 +393,12 @@ pub(crate) fn to_learn(error: Tensor, conditions: &Conditions) -> Tensor {
     }
 }
 
-/// A coefficient of each image, to broadcast over `[n, c, h, w]`.
-fn column(
+/// Numbers that follow from the coefficients of each image, to broadcast over `[n, c, h, w]`.
+fn columns<const K: usize>(
     coefficients: &[Coefficients],
-    get: impl Fn(&Coefficients) -> f64,
+    numbers: [&dyn Fn(&Coefficients) -> f64; K],
     like: &Tensor,
-) -> Tensor {
-    per_image_column(&coefficients.iter().map(get).collect::<Vec<_>>(), like)
+) -> [Tensor; K] {
+    let of_images = numbers.map(|number| coefficients.iter().map(number).collect::<Vec<_>>());
+    per_image_columns(of_images.each_ref().map(Vec::as_slice), like)
 }

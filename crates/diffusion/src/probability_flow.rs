@@ -89,7 +89,8 @@ impl ProbabilityFlow {
         let scale = |sigma: f64| sigma.hypot(self.sigma_data);
 
         let mut y = x / scale(min);
-        let mut integral = Tensor::zeros([x.size()[0]], (Kind::Double, Device::Cpu));
+        // Where the images are: the host makes the next probe meanwhile.
+        let mut integral = Tensor::zeros([x.size()[0]], (Kind::Double, x.device()));
         for step in 0..self.steps {
             let sigma = |steps: f64| min * (h * (step as f64 + steps)).exp();
             let mut slope = |y: &Tensor, steps: f64| {
@@ -109,11 +110,11 @@ impl ProbabilityFlow {
         let variance = 1.0 + max * max;
         let prior = per_image(&(y * scale(max)).square()) / (-2.0 * variance)
             - d / 2.0 * (TAU * variance).ln();
-        Ok(prior + integral + d * (scale(max) / scale(min)).ln())
+        Ok((prior + integral).to_device(Device::Cpu) + d * (scale(max) / scale(min)).ln())
     }
 }
 
-/// D(x; σ), and vᵀ (∂D/∂x) v of each image: f64 `[n]` on the host.
+/// D(x; σ), and vᵀ (∂D/∂x) v of each image: f64 `[n]`.
 fn value_and_trace(
     x: &Tensor,
     sigma: f64,

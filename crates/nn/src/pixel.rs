@@ -168,7 +168,8 @@ impl PixelHead {
         guidance_scale: f64,
     ) -> Tensor {
         let uniforms = uniforms.to_kind(params.kind());
-        // Image by image: of a mixture, the levels' probabilities under each component take 256 times an image's memory.
+        // Image by image: of a mixture, the levels' probabilities under each component take 256 times an image's memory. Whoever has
+        // one pixel of each of many images passes them as the pixels of one.
         let one = |i: i64| {
             let [params, unprompted, uniforms] =
                 [params, unprompted, &uniforms].map(|t| t.narrow(0, i, 1));

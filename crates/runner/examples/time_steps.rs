@@ -227,7 +227,7 @@ impl Side {
         let mut losses = BTreeMap::new();
         let kind = self.spec.precision.autocast();
         let batch = self.batch.to_device(self.device);
-        let _tf32 = self.spec.precision.tf32()?;
+        let tf32 = self.spec.precision.tf32()?;
         for phase in self.trainer.phases() {
             let state = self.trainer.model_state();
             state.into_iter().for_each(|(_, mut value)| value.zero_grad());
@@ -246,6 +246,7 @@ impl Side {
             let gradients = own.map(|(name, value)| (name, value.grad().copy())).collect();
             tensors.extend(under(&format!("gradients.{}", phase.name), gradients));
         }
+        drop(tf32); // Samples are drawn without.
         let (n, noise) = (REFERENCE_IMAGES, (0..REFERENCE_IMAGES as u64).collect());
         let (conditions, noise) = (self.conditions(n), Noise::new(noise, self.device));
         let request = SampleRequest::new(&conditions, &noise);

@@ -14,7 +14,8 @@ pub fn upload(tensor: &Tensor, device: Device) -> Tensor {
     if !device.is_cuda() || tensor.device() != Device::Cpu {
         return tensor.to_device(device);
     }
-    let pinned = pin(tensor).expect("memory of this process can be pinned");
+    // A copy has its tensor's strides, and one that shows few numbers many times cannot be written.
+    let pinned = pin(&tensor.contiguous()).expect("memory of this process can be pinned");
     pinned.to_device_(device, tensor.kind(), true, false)
 }
 

@@ -216,10 +216,11 @@ fn chunks(len: i64, pieces: i64) -> impl Iterator<Item = (i64, i64)> {
 /// # Panics
 /// Unless both log the same, in the same order, and have as many statistics.
 fn add(sum: Option<Loss>, loss: Loss, weight: f64) -> Loss {
-    let weighted = |(name, value): (&'static str, Tensor)| (name, value * weight);
+    // A batch in one part is all there is to sum: a kernel less for every scalar.
+    let weighted = |value: Tensor| if weight == 1.0 { value } else { value * weight };
     let loss = Loss {
-        total: loss.total.detach() * weight,
-        scalars: loss.scalars.into_iter().map(weighted).collect(),
+        total: weighted(loss.total.detach()),
+        scalars: loss.scalars.into_iter().map(|(name, value)| (name, weighted(value))).collect(),
         statistics: loss.statistics,
     };
     let Some(sum) = sum else { return loss };
