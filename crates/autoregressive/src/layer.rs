@@ -37,12 +37,14 @@ pub(crate) struct GateBias {
 }
 
 impl GateBias {
-    /// The biases of these images, then those of `other` ones.
-    pub(crate) fn followed_by(&self, other: &GateBias) -> GateBias {
-        GateBias {
-            vertical: Tensor::cat(&[&self.vertical, &other.vertical], 0),
-            horizontal: Tensor::cat(&[&self.horizontal, &other.horizontal], 0),
-        }
+    /// Of each layer in turn, `all` being those of both stacks of all layers, `[n, layers 4 c, h, w]`.
+    pub(crate) fn of_layers(all: &Tensor, layers: usize) -> Vec<GateBias> {
+        let parts = all.chunk(2 * layers as i64, 1);
+        let pairs = parts.chunks(2).map(|pair| GateBias {
+            vertical: pair[0].shallow_clone(),
+            horizontal: pair[1].shallow_clone(),
+        });
+        pairs.collect()
     }
 }
 

@@ -135,23 +135,22 @@ impl Network {
     }
 
     /// What the conditions add to the gates of each layer.
-    pub(crate) fn gate_biases(&self, conditions: &Conditions) -> Vec<GateBias> {
+    fn gate_biases(&self, conditions: &Conditions) -> Vec<GateBias> {
+        let (everywhere, places) = self.gate_sources(conditions);
+        let add = |sum, (features, gates): (Tensor, &Conv2D)| features.apply(gates).g_add_(&sum);
+        GateBias::of_layers(&places.into_iter().fold(everywhere, add), self.layers.len())
+    }
+
+    /// What the conditions' part of all gates is the sum of: `[n, gates, 1, 1]`, the same everywhere, and features of every place
+    /// `[n, f, h, w]`, each with the pointwise layer from them to the gates.
+    pub(crate) fn gate_sources(&self, conditions: &Conditions) -> (Tensor, Vec<(Tensor, &Conv2D)>) {
         let condition = self.condition.forward(conditions);
         let everywhere = condition.vector.apply(&self.gates).unsqueeze(-1).unsqueeze(-1);
-        let biases = match self.words.as_ref().zip(condition.text.as_ref()) {
-            Some(((words, gates), text)) => words.forward(text).apply(gates).g_add_(&everywhere),
-            None => everywhere,
-        };
-        let biases = match self.known.as_ref().zip(conditions.known.as_ref()) {
-            Some((pixels, known)) => pixels.forward(known).g_add_(&biases),
-            None => biases,
-        };
-        let parts = biases.chunk(2 * self.layers.len() as i64, 1);
-        let pairs = parts.chunks(2).map(|pair| GateBias {
-            vertical: pair[0].shallow_clone(),
-            horizontal: pair[1].shallow_clone(),
-        });
-        pairs.collect()
+        let words = self.words.as_ref().zip(condition.text.as_ref());
+        let words = words.map(|((words, gates), text)| (words.forward(text), gates));
+        let known = self.known.as_ref().zip(conditions.known.as_ref());
+        let known = known.map(|(pixels, known)| (pixels.hidden(known), pixels.out()));
+        (everywhere, words.into_iter().chain(known).collect())
     }
 
     /// Kind of the parameters.

@@ -59,11 +59,21 @@ impl KnownPixels {
 
     /// Features `[n, channels, height, width]`. What the mask hides has no influence, whatever it is.
     pub fn forward(&self, known: &Known) -> Tensor {
+        self.hidden(known).apply(&self.out)
+    }
+
+    /// What the last layer, [`KnownPixels::out`], makes the features of: fewer channels where these are many.
+    pub fn hidden(&self, known: &Known) -> Tensor {
         let pixels = known.filled(self.mean) - self.mean;
         let input = Tensor::cat(&[&pixels, &known.mask], 1);
         let x = space_to_depth(&input, self.patch).apply(&self.stem);
         let x = self.blocks.iter().fold(x, |x, block| &x + x.silu().apply(block));
-        x.silu().apply(&self.out)
+        x.silu()
+    }
+
+    /// The last layer, which is pointwise.
+    pub fn out(&self) -> &nn::Conv2D {
+        &self.out
     }
 }
 

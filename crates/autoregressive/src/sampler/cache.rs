@@ -2,7 +2,7 @@ use crate::{
     layer::{Gate, GateBias},
     network::{Network, pixel_features},
 };
-use paragone_core::{DataSpec, SampleRequest};
+use paragone_core::{Conditions, DataSpec, SampleRequest};
 use tch::{Tensor, nn::Conv2D};
 
 /// Every layer's features of the pixels drawn so far, so that a pixel costs only the arithmetic of its own features.
@@ -13,8 +13,18 @@ use tch::{Tensor, nn::Conv2D};
 #[derive(Debug)]
 pub(crate) struct FeatureCache {
     first: FirstLayer,
+    gates: ConditionGates,
     layers: Vec<LayerCache>,
     head: [Product; 2],
+}
+
+/// What conditions add to the gates of all layers: made a row at a time, for of a caption all rows take more memory than all else.
+#[derive(Debug)]
+struct ConditionGates {
+    /// `[m, gates, 1, 1]`.
+    everywhere: Tensor,
+    /// Features of every place, `[m, f, h, w]`, and the layer from them to the gates.
+    places: Vec<(Tensor, Convolution)>,
 }
 
 /// The first layer: images to both stacks.
@@ -40,7 +50,6 @@ struct FirstLayer {
 /// One gated layer.
 #[derive(Debug)]
 struct LayerCache {
-    bias: GateBias,
     gate: Gate,
     vertical: Convolution,
     across: Convolution,
@@ -69,22 +78,20 @@ impl FeatureCache {
         size: i64,
     ) -> Self {
         let conditions = request.conditions.narrow(start, size);
-        let mut biases = network.gate_biases(&conditions);
+        let mut gates = ConditionGates::new(network, &conditions);
         let mut m = size;
         if request.guidance_scale != 1.0 {
             let unwanted = request.unwanted(data).narrow(start, size);
-            let unwanted = network.gate_biases(&unwanted);
-            biases = biases.iter().zip(&unwanted).map(|(a, b)| a.followed_by(b)).collect();
+            gates = gates.followed_by(&ConditionGates::new(network, &unwanted));
             m *= 2;
         }
         let options = (network.kind(), network.device());
         let [_, c, height, width] = network.position.size()[..] else { unreachable!() };
         let reach = network.first_reach;
         let f = network.first_horizontal.ws.size()[1];
-        let layers = network.layers.iter().zip(biases).map(|(layer, bias)| {
+        let layers = network.layers.iter().map(|layer| {
             let (kernel, left) = (layer.kernel, layer.kernel.left());
             LayerCache {
-                bias,
                 gate: layer.gate,
                 vertical: Convolution::of(&layer.vertical, kernel.beside(), kernel.dilation),
                 across: Convolution::pointwise(&layer.across),
@@ -109,6 +116,7 @@ impl FeatureCache {
                 reach,
                 num_frequencies: network.num_frequencies,
             },
+            gates,
             layers: layers.collect(),
             head: [&network.head_in, &network.head_out].map(Product::of),
         }
@@ -121,11 +129,12 @@ impl FeatureCache {
         let above = first.features.narrow(2, i, first.reach);
         let mut v = first.vertical.forward(&above) + position.get(0);
         first.from_above = by_column(&(first.across.forward(&v) + position.get(1)));
-        for layer in &mut self.layers {
+        let biases = GateBias::of_layers(&self.gates.row(i), self.layers.len());
+        for (layer, bias) in self.layers.iter_mut().zip(biases) {
             let older = layer.rows.narrow(2, 1, layer.rows.size()[2] - 1);
             layer.rows = Tensor::cat(&[&older, &v], 2);
-            let gates = layer.vertical.forward(&layer.rows) + row_of(&layer.bias.vertical, i);
-            let across = layer.across.forward(&gates) + row_of(&layer.bias.horizontal, i);
+            let gates = layer.vertical.forward(&layer.rows) + bias.vertical;
+            let across = layer.across.forward(&gates) + bias.horizontal;
             layer.from_above = by_column(&across);
             if let Some(out) = &layer.vertical_out {
                 v += out.forward(&layer.gate.apply(&gates));
@@ -157,6 +166,32 @@ impl FeatureCache {
         let features = features.repeat([copies, 1]); // [m, f]
         first.features.select(2, first.reach + i).select(2, j).copy_(&features);
         first.row.select(1, first.reach + j).copy_(&features);
+    }
+}
+
+impl ConditionGates {
+    fn new(network: &Network, conditions: &Conditions) -> Self {
+        let (everywhere, places) = network.gate_sources(conditions);
+        let pointwise = |(features, gates)| (features, Convolution::pointwise(gates));
+        Self { everywhere, places: places.into_iter().map(pointwise).collect() }
+    }
+
+    /// Those of these images, then those of `other` ones.
+    fn followed_by(self, other: &Self) -> Self {
+        let cat = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 0);
+        let pairs = self.places.into_iter().zip(&other.places);
+        Self {
+            everywhere: cat(&self.everywhere, &other.everywhere),
+            places: pairs.map(|((a, gates), (b, _))| (cat(&a, b), gates)).collect(),
+        }
+    }
+
+    /// Of row i, `[m, gates, 1, w]`, or `[m, gates, 1, 1]` where nothing depends on the place.
+    fn row(&self, i: i64) -> Tensor {
+        let add = |sum, (features, gates): &(Tensor, Convolution)| {
+            gates.forward(&features.narrow(2, i, 1)).g_add_(&sum)
+        };
+        self.places.iter().fold(self.everywhere.shallow_clone(), add)
     }
 }
 
@@ -216,9 +251,4 @@ fn window(row: &Tensor, start: i64, size: i64) -> Tensor {
 /// `[m, c, 1, w]` to `[w, m, c]`.
 fn by_column(x: &Tensor) -> Tensor {
     x.squeeze_dim(2).permute([2, 0, 1]).contiguous()
-}
-
-/// Row i of a bias that may be the same everywhere.
-fn row_of(bias: &Tensor, i: i64) -> Tensor {
-    if bias.size()[2] == 1 { bias.shallow_clone() } else { bias.narrow(2, i, 1) }
 }
