@@ -93,9 +93,9 @@ pub(crate) fn draw_images(
         cache.begin_row(i);
         for j in 0..shape.width {
             let params = cache.params_at(j);
-            let values = from_levels(&draw.levels(&params, (i * shape.width + j) as u64));
-            cache.set_pixel(i, j, &values);
-            if each(&params, values).is_break() {
+            let levels = draw.levels(&params, (i * shape.width + j) as u64);
+            cache.set_pixel(i, j, &levels);
+            if each(&params, from_levels(&levels)).is_break() {
                 return;
             }
         }

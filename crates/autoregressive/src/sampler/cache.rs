@@ -2,8 +2,8 @@ use crate::{
     layer::{Gate, GateBias},
     network::{Network, pixel_features},
 };
-use paragone_core::{Conditions, DataSpec, SampleRequest};
-use tch::{Tensor, nn::Conv2D};
+use paragone_core::{Conditions, DataSpec, SampleRequest, from_levels};
+use tch::{Kind, Tensor, nn::Conv2D};
 
 /// Every layer's features of the pixels drawn so far, so that a pixel costs only the arithmetic of its own features.
 ///
@@ -44,7 +44,8 @@ struct FirstLayer {
     from_above: Tensor,
     /// Rows above and pixels to the left that are seen.
     reach: i64,
-    num_frequencies: i64,
+    /// What is seen of each level, `[256, f of a channel]`.
+    level_features: Tensor,
 }
 
 /// One gated layer.
@@ -89,6 +90,14 @@ impl FeatureCache {
         let [_, c, height, width] = network.position.size()[..] else { unreachable!() };
         let reach = network.first_reach;
         let f = network.first_horizontal.ws.size()[1];
+        // The last feature tells pixels from the padding.
+        let features = Tensor::zeros([m, f, reach + height, width], options);
+        let _ = features.narrow(1, f - 1, 1).narrow(2, reach, height).fill_(1.0);
+        let row = Tensor::zeros([m, reach + width, f], options);
+        let _ = row.narrow(2, f - 1, 1).narrow(1, reach, width).fill_(1.0);
+        let levels = from_levels(&Tensor::arange(256, (Kind::Int64, network.device())));
+        let levels = levels.to_kind(network.kind()).unsqueeze(1);
+        let level_features = pixel_features(&levels, network.num_frequencies);
         let layers = network.layers.iter().map(|layer| {
             let (kernel, left) = (layer.kernel, layer.kernel.left());
             LayerCache {
@@ -110,11 +119,11 @@ impl FeatureCache {
                 across: Convolution::pointwise(&network.first_across),
                 horizontal: window_matrix(&network.first_horizontal),
                 position: network.position.shallow_clone(),
-                features: Tensor::zeros([m, f, reach + height, width], options),
-                row: Tensor::zeros([m, reach + width, f], options),
+                features,
+                row,
                 from_above: Tensor::zeros([width, m, c], options),
                 reach,
-                num_frequencies: network.num_frequencies,
+                level_features: level_features.narrow(1, 0, level_features.size()[1] - 1),
             },
             gates,
             layers: layers.collect(),
@@ -157,15 +166,17 @@ impl FeatureCache {
         head_out.of_columns(&head_in.of_columns(&h.relu().tr()).relu())
     }
 
-    /// Writes the values of pixel (i, j), f32 `[n, channels]` in [-1, 1].
-    pub(crate) fn set_pixel(&mut self, i: i64, j: i64, values: &Tensor) {
+    /// Writes the levels of pixel (i, j), i64 `[n, channels]`.
+    pub(crate) fn set_pixel(&mut self, i: i64, j: i64, levels: &Tensor) {
         let first = &mut self.first;
-        let values = values.to_kind(first.row.kind());
-        let features = pixel_features(&values, first.num_frequencies);
-        let copies = first.row.size()[0] / features.size()[0];
-        let features = features.repeat([copies, 1]); // [m, f]
-        first.features.select(2, first.reach + i).select(2, j).copy_(&features);
-        first.row.select(1, first.reach + j).copy_(&features);
+        let [n, channels] = levels.size()[..] else { panic!("levels are [n, channels]") };
+        let features = first.level_features.index_select(0, &levels.flatten(0, -1));
+        let features = features.view([n, channels, -1]).transpose(1, 2).flatten(1, 2);
+        let copies = first.row.size()[0] / n;
+        let features = if copies == 1 { features } else { features.repeat([copies, 1]) }; // [m, f - 1]
+        let here = |t: &Tensor| t.narrow(1, 0, features.size()[1]);
+        here(&first.features.select(2, first.reach + i).select(2, j)).copy_(&features);
+        here(&first.row.select(1, first.reach + j)).copy_(&features);
     }
 }
 
