@@ -130,7 +130,7 @@ impl Default for GanConfig {
 impl Default for GeneratorConfig {
     fn default() -> Self {
         Self {
-            widths: vec![96, 48],
+            widths: vec![64, 32],
             patch: 2,
             blocks: vec![1, 1],
             style_dim: 128,
@@ -141,7 +141,7 @@ impl Default for GeneratorConfig {
 
 impl Default for DiscriminatorConfig {
     fn default() -> Self {
-        Self { widths: vec![96, 48], patch: 2, blocks: vec![1, 1], features: 128 }
+        Self { widths: vec![64, 32], patch: 2, blocks: vec![1, 1], features: 128 }
     }
 }
 
