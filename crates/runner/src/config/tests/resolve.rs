@@ -105,11 +105,14 @@ fn a_phase_overrides_its_model_and_a_model_its_family() {
 #[test]
 fn precision_is_what_was_asked_for_or_what_the_device_is_fast_in() {
     let cpu = Device::Cpu;
-    let fast = if torch_ext::computes_in_bf16(cpu) { Precision::Bf16 } else { Precision::F32 };
-    assert_eq!(Precision::default().on(cpu), fast);
+    for device in [cpu, Device::Cuda(0)] {
+        let bf16 = torch_ext::computes_in_bf16(device);
+        let fast = if bf16 { Precision::Bf16 } else { Precision::F32 };
+        assert_eq!(Precision::default().on(device), fast);
+    }
     assert_eq!(Precision::F32.on(Device::Cuda(0)), Precision::F32);
     assert_eq!(Precision::Bf16.on(cpu), Precision::Bf16);
-    assert_eq!(Precision::Auto.on(Device::Cuda(0)), Precision::Bf16);
+    assert_eq!(Precision::Bf16.on(Device::Cuda(0)), Precision::Bf16);
     assert_eq!(Precision::Tf32.on(Device::Cuda(0)), Precision::Tf32);
     assert_eq!(Precision::Tf32.on(cpu), Precision::F32);
 }
