@@ -8,8 +8,8 @@ from machine import compute_in
 STEPS = 4
 # Largest differences in f32. Sampled levels may differ where a uniform falls on a step of a distribution: a share of pixels.
 # Where rounding takes a number across the kink of a ReLU, one pixel's gradient differs: of a parameter of each position, such as the
-# autoregressive model's, that has been 7e-4; in a GAN's penalty, which is of slopes, 3e-3. AdamW makes whole steps of gradients that are nothing but rounding, such as that of the
-# bias of a GAN's last features.
+# autoregressive model's, that has been 7e-4; in a GAN's penalty, which is of slopes, 3e-3. AdamW makes whole steps of gradients that are
+# nothing but rounding, such as that of the bias of a GAN's last features.
 LIMITS = {"loss": 1e-4, "gradient": 5e-3, "samples": 1e-4, "pixels": 1e-3, "steps": 0.1}
 # Roundings of bf16, which both sides make in slightly different places, and of TF32.
 LIMITS_ROUNDED = {"loss": 1e-2, "gradient": 0.1, "samples": 1e-4, "pixels": 1e-3, "steps": 0.5}
