@@ -3,7 +3,7 @@
 
 use crate::{
     MetricError, Result, draw_rows,
-    moments::{check_features, check_pair},
+    moments::{check_features, check_pair, gram},
 };
 use paragone_core::mix;
 use serde::{Deserialize, Serialize};
@@ -212,7 +212,7 @@ fn select(features: &Tensor, rows: &Tensor) -> Tensor {
 
 /// The mean kernel of each row of `x`, f64 `[s, d]`, with the other rows: f64 `[s]`.
 fn mean_kernel_within(x: &Tensor) -> Tensor {
-    let mut kernel = kernel(x, x);
+    let mut kernel = cube(gram(x) / x.size()[1] as f64 + 1.0);
     let _ = kernel.fill_diagonal_(0.0, false);
     kernel.mean_dim(1, false, Kind::Double) * (x.size()[0] as f64 / (x.size()[0] - 1) as f64)
 }
@@ -220,9 +220,12 @@ fn mean_kernel_within(x: &Tensor) -> Tensor {
 /// (x·y / d + 1)³ of all pairs: f64 `[s, t]`.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     let one = Tensor::ones([1], (Kind::Double, Device::Cpu));
-    let base = one.addmm(&(x / x.size()[1] as f64), &y.tr());
-    let mut cube = base.square();
-    cube *= base;
+    cube(one.addmm(&(x / x.size()[1] as f64), &y.tr()))
+}
+
+fn cube(x: Tensor) -> Tensor {
+    let mut cube = x.square();
+    cube *= x;
     cube
 }
 
