@@ -70,38 +70,39 @@ class Bench:
             process.stdin.close()
 
     def step(self, family, **case):
-        """Milliseconds and GFLOP of an image of a training step, the median of windows, and the peak of memory."""
+        """Milliseconds and GFLOP of an image of a training step, and the peak of memory: of one window."""
         batch = case.get("batch", 32)
         with self.model(family, **case) as ask:
             model = ask()
             cycle = model["loss_cycle"]
             flops = ask(f"count {cycle}")["flops"] / cycle / batch
             steps = max(1, round(self.args.seconds / (ask(f"train {cycle}")["seconds"] / cycle) / cycle)) * cycle
-            windows = [ask(f"train {steps}")["seconds"] / steps / batch for _ in range(self.args.windows)]
-            milliseconds = 1e3 * statistics.median(windows)
+            milliseconds = 1e3 * ask(f"train {steps}")["seconds"] / steps / batch
             row = {"family": family, **case, "ms": milliseconds, "gflop": flops / 1e9, "peak_mb": ask("peak -")["bytes"] / 1e6}
         row["parameters"] = model["parameters"]
         print("  " + ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items() if key != "config"), flush=True)
         return row
 
     def sides(self):
-        return [self.step(family, side=side, channels=3, batch=16) for family in FAMILIES for side in self.pick([16, 28, 32, 64])]
+        return self.rounds(lambda family, side: self.step(family, side=side, channels=3, batch=16), FAMILIES, [16, 28, 32, 64], "ms")
 
     def batches(self):
-        return [self.step(family, batch=batch) for family in FAMILIES for batch in self.pick([4, 8, 16, 32, 64, 128])]
+        return self.rounds(lambda family, batch: self.step(family, batch=batch), FAMILIES, [4, 8, 16, 32, 64, 128], "ms")
 
     def widths(self):
-        rows = []
+        defaults = {}
         for family in FAMILIES:
             with self.model(family, batch=4) as ask:
-                default = ask()["config"]
-            for factor in self.pick([0.5, 1, 2]):
-                row = self.step(family, config=scaled(default, WIDTHS[family], factor))
-                rows.append({**row, "factor": factor, "config": None})
-        return rows
+                defaults[family] = ask()["config"]
+
+        def widened(family, factor):
+            row = self.step(family, config=scaled(defaults[family], WIDTHS[family], factor))
+            return {**row, "factor": factor, "config": None}
+
+        return self.rounds(widened, FAMILIES, [0.5, 1, 2], "ms")
 
     def memory(self):
-        return [self.step(family, batch=64, accumulate=parts) for family in FAMILIES for parts in self.pick([1, 2, 4, 8])]
+        return self.rounds(lambda family, parts: self.step(family, batch=64, accumulate=parts), FAMILIES, [1, 2, 4, 8], "ms")
 
     def folders(self):
         import numpy
@@ -133,20 +134,27 @@ class Bench:
         import numpy
         from safetensors.numpy import save_file
 
-        rows = []
         rng = numpy.random.default_rng(0)
-        path = f"{self.args.scratch}/features.safetensors"
-        for n in self.pick([1_000, 2_000, 5_000, 10_000, 20_000, 50_000]):
+        sizes = [1_000, 2_000, 5_000, 10_000, 20_000, 50_000]
+        paths = {n: f"{self.args.scratch}/features-{n}.safetensors" for n in sizes}
+        for n, path in paths.items():
             real, fake = (rng.normal(size=(n, 128)).astype(numpy.float32) for _ in range(2))
             save_file({"real": real, "fake": fake}, path)
-            for score in ["frechet", "frechet_infinity", "kernel", "neighbours"]:
-                command = [f"{self.args.programs}/time_scores", path, score]
-                environment = {**os.environ, "OMP_NUM_THREADS": str(self.args.threads)}
-                ask = lambda: json.loads(subprocess.check_output(command, env=environment))["seconds"]
-                seconds = statistics.median(ask() for _ in range(self.args.windows))
-                rows.append({"score": score, "samples": n, "seconds": seconds})
-                print(" ", rows[-1], flush=True)
-        return rows
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.args.threads)}
+
+        def seconds(score, n):
+            answer = subprocess.check_output([f"{self.args.programs}/time_scores", paths[n], score], env=environment)
+            row = {"score": score, "samples": n, "seconds": json.loads(answer)["seconds"]}
+            print(" ", row, flush=True)
+            return row
+
+        return self.rounds(seconds, ["frechet", "frechet_infinity", "kernel", "neighbours"], sizes, "seconds")
+
+    def rounds(self, measure, names, values, key):
+        """The rows of all cases. Each is measured once in a round, so that a busy minute falls on no case alone; medians of `key`."""
+        cases = [(name, value) for name in names for value in self.pick(values)]
+        rounds = [[measure(*case) for case in cases] for _ in range(self.args.windows)]
+        return [{**of[0], key: statistics.median(row[key] for row in of)} for of in zip(*rounds)]
 
     def pick(self, values):
         return values[:2] if self.args.quick else values
@@ -168,6 +176,8 @@ def scaled(config, paths, factor):
 
 
 def lines(axes, rows, x, y, by, title, xlabel, ylabel):
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
     for name in dict.fromkeys(row[by] for row in rows):
         of = [(row[x], row[y]) for row in rows if row[by] == name]
         axes.plot(*zip(*of), "o-", label=name, color=COLORS.get(name), markersize=4)
@@ -175,8 +185,11 @@ def lines(axes, rows, x, y, by, title, xlabel, ylabel):
     ticks = sorted({row[x] for row in rows})
     axes.set_xticks(ticks, [f"{tick:,.6g}" for tick in ticks], rotation=30 if ticks[-1] > 9999 else 0)
     axes.set_xticks([], minor=True)
+    # Plain numbers, not powers.
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(LogFormatter())
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def draw(found, path):
@@ -201,7 +214,7 @@ def draw(found, path):
     }
     panels = [plot for name, plot in panels.items() if ("sides" if name == "rates" else name) in found]
     columns = min(2, len(panels))
-    figure, axes = plt.subplots(-(-len(panels) // columns), columns, figsize=(5 * columns, 3.6 * -(-len(panels) // columns)), squeeze=False)
+    figure, axes = plt.subplots(-(-len(panels) // columns), columns, figsize=(6 * columns, 3.6 * -(-len(panels) // columns)), squeeze=False)
     for axis in axes.flat[len(panels):]:
         axis.set_axis_off()
     for axis, panel in zip(axes.flat, panels):
@@ -234,7 +247,7 @@ def grid(rows, x, title, value):
 def page(found, machine, command):
     text = f"""# How cost grows
 
-Written by `{command}`: medians of windows, {machine}, f32. Every family with its default network. One case is
+Written by `{command}`: medians of rounds, {machine}, f32. Every family with its default network. One case is
 measured anew where it stands in two tables, which shows how far two medians are apart.
 
 ![Cost against size, batch, width, number of images and of samples](scaling.png)
@@ -273,7 +286,7 @@ def main():
     parts = ["sides", "batches", "widths", "memory", "folders", "scores"]
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts)}; default: all")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
-    parser.add_argument("--windows", type=int, default=5, help="of which the median counts")
+    parser.add_argument("--windows", type=int, default=5, help="of each case, one in each round; the median counts")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a window")
     parser.add_argument("--out", type=Path, help="folder of the page [docs]")
     parser.add_argument("--kept", type=Path, default=HERE / "runs/scaling.json", help="what has been measured [runs/scaling.json]")
